@@ -12,7 +12,7 @@ package push
 //
 //   - no gap: an entry committed after the page was read was offered (head is
 //     above the page, so it is read again), or its hint was lost (the next
-//     offer shows a hole, which is read; Sweep finds the last one);
+//     offer shows a hole, which is read; a sweep of heads finds the last one);
 //   - no reorder: only next is ever sent;
 //   - a bounded queue: the store is the queue; what a feed holds is one page
 //     at most, and that only while its line has room.
@@ -61,13 +61,14 @@ func (f *Feed) Open(l Line, cursor, head uint64) {
 	f.proceed(l)
 }
 
-// Offer is the hint that m was committed at seq.
+// Offer is the hint that m was committed at seq. A nil m says only that the
+// mailbox reaches seq (another node's hint, or a sweep of heads).
 func (f *Feed) Offer(l Line, m *Message, seq uint64) {
 	f.head = max(f.head, seq)
 	if f.state != feedLive || seq < f.next {
 		return
 	}
-	if seq > f.next { // a hole: a hint was lost or came out of order
+	if m == nil || seq > f.next { // a hole: a hint was lost or came out of order
 		f.read(l)
 		return
 	}
@@ -114,15 +115,6 @@ func (f *Feed) item(l Line, it Item) bool {
 func (f *Feed) Drained(l Line) {
 	if f.state == feedFull {
 		f.proceed(l)
-	}
-}
-
-// Sweep compares with the mailbox's head as it is in the store: the bound for
-// a lost hint.
-func (f *Feed) Sweep(l Line, head uint64) {
-	f.head = max(f.head, head)
-	if f.state == feedLive && f.head >= f.next {
-		f.read(l)
 	}
 }
 

@@ -227,7 +227,8 @@ type Chores interface {
 // Session is one authenticated stay of a client on one connection, WebSocket
 // or SSE. All methods may be called from any goroutine and never block.
 type Session interface {
-	// Offer hints that m was committed at seq.
+	// Offer hints that m was committed at seq; a nil m says only that the
+	// mailbox reaches seq.
 	Offer(m *Message, seq uint64)
 	// Live hands over a store=never message; false where it was dropped.
 	Live(m *Message) bool
