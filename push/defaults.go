@@ -15,8 +15,11 @@ const (
 	MaxFailedPerAck   = 256  // dead letters reported by one ack
 	ExpandAbove       = 1000 // targets beyond which a push is expanded by a job (answered 202)
 	MaxTTL            = 30 * 24 * time.Hour
-	MaxPageLimit      = 1000 // rows in one page of any listing
-	DefaultPriority   = 3    // of 1 (lowest) to 5 (highest)
+	MaxPageLimit      = 1000                 // rows in one page of any listing
+	MaxDataDepth      = 64                   // levels of arrays and objects in a push's data
+	MaxURLLen         = 2048                 // bytes of an attachment's URL
+	MaxDelay          = 365 * 24 * time.Hour // how far ahead not_before may lie
+	DefaultPriority   = 3                    // of 1 (lowest) to 5 (highest)
 )
 
 // Config is what an operator may set of the domain. See each field for unit,
