@@ -47,6 +47,11 @@ type Config struct {
 	AckFlush time.Duration
 	// Readers is the number of goroutines that read mailboxes for replay.
 	Readers int
+	// HeadSweep is how often the mailboxes of connected clients are compared
+	// with what their sessions were told: the bound for a lost hint. Zero
+	// is never, which is right where the store's only writer is this process
+	// (SQLite): its hints can't get lost.
+	HeadSweep time.Duration
 }
 
 // OverflowPolicy is what a full mailbox does.

@@ -1,7 +1,10 @@
 package push
 
 import (
+	"context"
+	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 )
 
@@ -51,4 +54,236 @@ type Opened struct {
 	Mailbox
 	Start   uint64 // the cursor to replay after
 	Renewed bool   // the client's cursor was above the head: a new incarnation was made
+}
+
+// Desk serves live sessions: it reads mailboxes for them, takes their acks
+// and relays what they say to each other. Its methods never block; answers
+// come through done, on a goroutine of the desk's. A read that fails because
+// the store is away is tried again, with growing pauses, until it succeeds or
+// the session is gone: sessions outlive an outage of the store.
+type Desk struct {
+	store    Mailboxes
+	gate     *Gate
+	acks     *ackBuffer
+	sessions Sessions
+	groups   *groupCache
+	met      *Metrics
+	log      *slog.Logger
+	recent   *recentTimes
+
+	mu     sync.Mutex
+	ready  *sync.Cond // on mu: queue grew, or closed
+	queue  []errand   // guarded by mu
+	timers map[*time.Timer]struct{}
+	closed bool
+}
+
+// errand is one piece of work for a session. run answers false to be tried
+// again later.
+type errand struct {
+	run   func(ctx context.Context) bool
+	tries int
+}
+
+const (
+	errandTimeout  = 10 * time.Second
+	maxTypingQueue = 4096 // typing is dropped beyond; replays are bounded by the number of sessions
+)
+
+// Open answers where the session starts. An ack that the client's cursor
+// implies is taken.
+func (d *Desk) Open(id Identity, h Hello, done func(Opened, error)) {
+	d.enqueue(errand{run: func(ctx context.Context) bool {
+		o, err := d.open(ctx, id.Client, h)
+		if HasCode(err, CodeNoStore) || HasCode(err, CodeTimeout) {
+			return false
+		}
+		done(o, err)
+		return true
+	}})
+}
+
+func (d *Desk) open(ctx context.Context, key ClientKey, h Hello) (Opened, error) {
+	m, err := d.store.Open(ctx, key)
+	if err != nil {
+		return Opened{}, err
+	}
+	m.Cursor = max(m.Cursor, min(d.acks.cursor(key), m.Head))
+	o := Opened{Mailbox: m, Start: m.Cursor}
+	known := h.Incarnation == m.Incarnation
+	switch {
+	case h.Cursor == nil, h.Incarnation != "" && !known:
+		return o, nil
+	case *h.Cursor <= m.Head:
+		o.Start = *h.Cursor
+		if o.Start > m.Cursor {
+			d.acks.add(Ack{Client: key, Seq: o.Start})
+			o.Mailbox.Cursor = o.Start
+		}
+		return o, nil
+	case known:
+		// The client has seen more than the mailbox holds: a restored
+		// database. Under a new incarnation it forgets its cursor, and
+		// drops nothing new as old.
+		d.log.Warn("a client is ahead of its mailbox: new incarnation", "client", key, "cursor", *h.Cursor, "head", m.Head)
+		m, err = d.store.Renew(ctx, key)
+		if err != nil {
+			return Opened{}, err
+		}
+		return Opened{Mailbox: m, Start: m.Cursor, Renewed: true}, nil
+	}
+	return o, nil
+}
+
+// Fetch reads what follows a sequence, up to room bytes. done is not called
+// once alive answers false.
+func (d *Desk) Fetch(key ClientKey, after uint64, room int, alive func() bool, done func(Page, error)) {
+	d.enqueue(errand{run: func(ctx context.Context) bool {
+		if !alive() {
+			return true
+		}
+		p, err := d.store.Read(ctx, key, after, replayPage, max(room, 1))
+		if HasCode(err, CodeNoStore) || HasCode(err, CodeTimeout) {
+			return false
+		}
+		d.met.replayPages.Inc()
+		done(p, err)
+		return true
+	}})
+}
+
+// replayPage bounds the entries of one page of replay; room bounds its bytes.
+const replayPage = 512
+
+// Ack takes a client's word: everything up to seq, failed ones apart.
+func (d *Desk) Ack(key ClientKey, seq uint64, failed []FailedEntry) {
+	d.acks.add(Ack{Client: key, Seq: seq, Failed: failed})
+	if at, ok := d.recent.take(key, seq); ok {
+		d.met.acceptToAck.Observe(d.acks.now().Sub(at).Seconds())
+	}
+	d.met.acks.Inc()
+	d.met.failed.Add(float64(len(failed)))
+}
+
+// Read takes how far a person has seen.
+func (d *Desk) Read(key ClientKey, seq uint64) {
+	d.acks.add(Ack{Client: key, Read: seq})
+}
+
+// Typing relays to the other online members of the conversation, which is a
+// group that the sender belongs to. Never stored; dropped under load.
+func (d *Desk) Typing(from ClientKey, conversation, senderName string) {
+	if senderName == "" {
+		senderName = from.ID
+	}
+	d.mu.Lock()
+	full := len(d.queue) > maxTypingQueue
+	d.mu.Unlock()
+	if full {
+		return
+	}
+	d.enqueue(errand{tries: lastTry, run: func(ctx context.Context) bool {
+		members, err := d.groups.members(ctx, from.Realm, conversation)
+		if err != nil || !members.has(from.ID) {
+			return true
+		}
+		n := Notice{Kind: NoticeTyping, Group: conversation, ClientID: from.ID, SenderName: senderName, SenderType: "client"}
+		members.notify(d.sessions, from.Realm, from.ID, n)
+		return true
+	}})
+}
+
+// Refresh exchanges the session's token for the one the client brought, which
+// must be the same client's.
+func (d *Desk) Refresh(id Identity, token string, done func(Identity, error)) {
+	d.enqueue(errand{run: func(ctx context.Context) bool {
+		next, err := d.gate.Check(ctx, token)
+		if HasCode(err, CodeNoAuth) {
+			return false
+		}
+		if err == nil && (next.Client != id.Client || next.Device != id.Device) {
+			err = Errorf(CodeBadCredentials, ReasonMismatch)
+		}
+		done(next, err)
+		return true
+	}})
+}
+
+// lastTry marks an errand that is not tried again.
+const lastTry = 1 << 30
+
+func (d *Desk) enqueue(e errand) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return
+	}
+	d.queue = append(d.queue, e)
+	d.ready.Signal()
+}
+
+// retry puts an errand back after a pause that grows to five seconds.
+func (d *Desk) retry(e errand) {
+	wait := min(100*time.Millisecond<<min(e.tries, 6), 5*time.Second)
+	e.tries++
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return
+	}
+	var t *time.Timer
+	t = time.AfterFunc(wait, func() {
+		d.mu.Lock()
+		delete(d.timers, t)
+		d.mu.Unlock()
+		d.enqueue(e)
+	})
+	d.timers[t] = struct{}{}
+}
+
+// work is one reader; run it n times. It ends when close was called.
+func (d *Desk) work(ctx context.Context) {
+	for {
+		d.mu.Lock()
+		for len(d.queue) == 0 && !d.closed {
+			d.ready.Wait()
+		}
+		if d.closed {
+			d.mu.Unlock()
+			return
+		}
+		e := d.queue[0]
+		d.queue[0] = errand{}
+		d.queue = d.queue[1:]
+		d.mu.Unlock()
+
+		call, cancel := context.WithTimeout(ctx, errandTimeout)
+		ok := e.run(call)
+		cancel()
+		if !ok && e.tries < lastTry {
+			d.retry(e)
+		}
+	}
+}
+
+// close ends the readers; errands that wait are forgotten.
+func (d *Desk) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	d.queue = nil
+	for t := range d.timers {
+		t.Stop()
+	}
+	clear(d.timers)
+	d.ready.Broadcast()
+}
+
+func newDesk(s *Service, p Parts) *Desk {
+	d := &Desk{
+		store: p.Store, gate: s.Gate, acks: s.acks, sessions: p.Sessions, groups: s.groups,
+		met: p.Metrics, log: p.Log, recent: s.recent, timers: map[*time.Timer]struct{}{},
+	}
+	d.ready = sync.NewCond(&d.mu)
+	return d
 }

@@ -21,6 +21,7 @@ type Mailboxes interface {
 	// client is taken without gaps, older entries of the same collapse key
 	// are collapsed. NotBefore in the future schedules; more than
 	// [ExpandAbove] targets become a job bound to the group's epoch.
+	// Of a store=never envelope only the idempotency key is claimed.
 	// The error is of the whole call: then nothing was accepted, or the
 	// outcome is unknown (CodeTimeout).
 	Accept(ctx context.Context, envs []*Envelope) ([]Outcome, error)

@@ -14,6 +14,7 @@ package token
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -83,3 +84,6 @@ type Keys interface {
 	ListKeys(ctx context.Context) ([]Key, error)
 	RevokeKey(ctx context.Context, id string) error
 }
+
+// Allows reports whether the key holds the scope.
+func (k Key) Allows(s Scope) bool { return slices.Contains(k.Scopes, s) }

@@ -1,0 +1,111 @@
+package push
+
+import (
+	"context"
+)
+
+// What the service answers about pushes, clients and groups: the store's
+// word, with the acks that were gathered but not yet written brought in first.
+
+// Status is what became of a push.
+func (s *Service) Status(ctx context.Context, realm *string, id int64, page PageQuery) (PushStatus, error) {
+	if err := s.acks.flush(ctx); err != nil {
+		return PushStatus{}, err
+	}
+	return s.store.Status(ctx, realm, id, page)
+}
+
+// History lists a mailbox.
+func (s *Service) History(ctx context.Context, key ClientKey, q HistoryQuery) (HistoryPage, error) {
+	if err := s.acks.flush(ctx); err != nil {
+		return HistoryPage{}, err
+	}
+	return s.store.History(ctx, key, q)
+}
+
+// Redrive places dead letters again and answers how many.
+func (s *Service) Redrive(ctx context.Context, key ClientKey, seqs []uint64) (int, error) {
+	if err := s.acks.flush(ctx); err != nil {
+		return 0, err
+	}
+	return s.store.Redrive(ctx, key, seqs)
+}
+
+// Register makes a client; an empty ID is given a Snowflake.
+func (s *Service) Register(ctx context.Context, key ClientKey) (ClientKey, error) {
+	if key.ID == "" {
+		key.ID = FormatID(s.newID())
+	}
+	if !ValidName(key.ID) || !ValidRealm(key.Realm) {
+		return key, Errorf(CodeInvalidField, "client_id and realm: %s", nameRule)
+	}
+	return key, s.store.Register(ctx, key, s.now())
+}
+
+// Mailboxes answers the states of several, nil for clients that don't exist.
+func (s *Service) Mailboxes(ctx context.Context, keys []ClientKey) ([]*Mailbox, error) {
+	if err := s.acks.flush(ctx); err != nil {
+		return nil, err
+	}
+	return s.store.Mailboxes(ctx, keys)
+}
+
+// Forget deletes a client with everything it has, and ends its sessions.
+func (s *Service) Forget(ctx context.Context, key ClientKey) error {
+	if err := s.store.Forget(ctx, key); err != nil {
+		return err
+	}
+	for _, session := range s.sessions.Of(key) {
+		session.Close(CloseDeleted, "the client was deleted")
+	}
+	return nil
+}
+
+// Join makes a client a member, and tells the others where the group asks
+// for that.
+func (s *Service) Join(ctx context.Context, realm, group, client string) (Group, error) {
+	g, changed, err := s.store.Join(ctx, realm, group, client)
+	if err == nil && changed {
+		s.memberChanged(ctx, g, client, NoticeMemberJoined)
+	}
+	return g, err
+}
+
+// Leave ends a membership likewise.
+func (s *Service) Leave(ctx context.Context, realm, group, client string) (Group, error) {
+	g, changed, err := s.store.Leave(ctx, realm, group, client)
+	if err == nil && changed {
+		s.memberChanged(ctx, g, client, NoticeMemberLeft)
+	}
+	return g, err
+}
+
+func (s *Service) memberChanged(ctx context.Context, g Group, client string, kind NoticeKind) {
+	s.groups.forget(g.Realm, g.Name)
+	if !g.Events {
+		return
+	}
+	members, err := s.groups.members(ctx, g.Realm, g.Name)
+	if err != nil { // the change itself is committed: members may list the group
+		s.log.Warn("members were not told of a change", "group", g.Name, "err", err)
+		return
+	}
+	members.notify(s.sessions, g.Realm, "", Notice{Kind: kind, Group: g.Name, ClientID: client})
+}
+
+// SetEvents turns member events of a group on or off.
+func (s *Service) SetEvents(ctx context.Context, realm, group string, on bool) (Group, error) {
+	g, err := s.store.SetEvents(ctx, realm, group, on)
+	s.groups.forget(realm, group)
+	return g, err
+}
+
+// Group is a group's state.
+func (s *Service) Group(ctx context.Context, realm, group string) (Group, error) {
+	return s.store.Group(ctx, realm, group)
+}
+
+// Members is a page of a group's members.
+func (s *Service) Members(ctx context.Context, realm, group string, page PageQuery) ([]string, string, error) {
+	return s.store.Members(ctx, realm, group, page)
+}

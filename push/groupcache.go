@@ -1,0 +1,124 @@
+package push
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// groupCache keeps the members of recently used groups for what is never
+// stored (live-only pushes, typing, member events), so that these work while
+// the store is away. Durable pushes don't use it: the store resolves them in
+// the push's transaction.
+type groupCache struct {
+	store Groups
+	now   func() time.Time
+
+	mu   sync.Mutex
+	sets map[groupName]*memberSet // at most maxCachedGroups
+}
+
+type groupName struct{ realm, name string }
+
+// memberSet is immutable once made.
+type memberSet struct {
+	epoch   uint64
+	events  bool
+	ids     map[string]struct{}
+	checked time.Time
+}
+
+const (
+	maxCachedGroups = 1024
+	groupFresh      = 5 * time.Second // how long a set is used before its epoch is looked up again
+)
+
+func newGroupCache(store Groups, now func() time.Time) *groupCache {
+	return &groupCache{store: store, now: now, sets: map[groupName]*memberSet{}}
+}
+
+func (m *memberSet) has(id string) bool {
+	_, ok := m.ids[id]
+	return ok
+}
+
+// notify tells the set's online members, except one.
+func (m *memberSet) notify(sessions Sessions, realm, except string, n Notice) {
+	for id := range m.ids {
+		if id == except {
+			continue
+		}
+		for _, s := range sessions.Of(ClientKey{Realm: realm, ID: id}) {
+			s.Notify(n)
+		}
+	}
+}
+
+// members answers the group's set, at most groupFresh old; an older one while
+// the store can't be reached.
+func (c *groupCache) members(ctx context.Context, realm, name string) (*memberSet, error) {
+	key := groupName{realm, name}
+	c.mu.Lock()
+	set := c.sets[key]
+	c.mu.Unlock()
+	if set != nil && c.now().Sub(set.checked) < groupFresh {
+		return set, nil
+	}
+	g, err := c.store.Group(ctx, realm, name)
+	if err != nil {
+		if set != nil && !HasCode(err, CodeNoGroup) {
+			return set, nil
+		}
+		return nil, err
+	}
+	if set != nil && set.epoch == g.Epoch && set.events == g.Events {
+		return c.keep(key, &memberSet{epoch: set.epoch, events: set.events, ids: set.ids, checked: c.now()}), nil
+	}
+	set, err = c.load(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	return c.keep(key, set), nil
+}
+
+func (c *groupCache) load(ctx context.Context, g Group) (*memberSet, error) {
+	set := &memberSet{epoch: g.Epoch, events: g.Events, ids: make(map[string]struct{}, g.Members), checked: c.now()}
+	page := PageQuery{Limit: MaxPageLimit}
+	for {
+		ids, next, err := c.store.Members(ctx, g.Realm, g.Name, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			set.ids[id] = struct{}{}
+		}
+		if next == "" {
+			return set, nil
+		}
+		page.Token = next
+	}
+}
+
+func (c *groupCache) keep(key groupName, set *memberSet) *memberSet {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.sets) >= maxCachedGroups && c.sets[key] == nil {
+		for k := range c.sets { // any one: the map's order is random
+			delete(c.sets, k)
+			break
+		}
+	}
+	c.sets[key] = set
+	return set
+}
+
+// forget makes the next use look the group up again.
+func (c *groupCache) forget(realm, name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if set := c.sets[groupName{realm, name}]; set != nil {
+		stale := *set
+		stale.checked = time.Time{}
+		c.sets[groupName{realm, name}] = &stale
+	}
+}
