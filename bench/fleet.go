@@ -1,0 +1,199 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+// Client is a registered client's credentials.
+type Client struct {
+	ID    string `json:"client_id"`
+	Token string `json:"token"`
+}
+
+// Fleet is many connected clients of one server, a goroutine each: cheap
+// enough to write, and its own cost is not what is measured.
+type Fleet struct {
+	server *Server
+	http   *http.Client
+
+	Received atomic.Int64 // messages, over all connections
+	// OnMessage, set before Connect, sees each message's frame.
+	OnMessage func(client int, payload []byte)
+
+	mu    sync.Mutex
+	conns []net.Conn
+	wg    sync.WaitGroup
+}
+
+// NewFleet makes an empty fleet.
+func NewFleet(s *Server) *Fleet {
+	return &Fleet{server: s, http: &http.Client{
+		Timeout:   30 * time.Second,
+		Transport: &http.Transport{MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64},
+	}}
+}
+
+// Post sends JSON to the open API and decodes the answer; a status of 300 or
+// more is an error with the problem's text.
+func (f *Fleet) Post(ctx context.Context, path string, body []byte, answer any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.server.URL+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+f.server.APIKey)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := f.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= 300 {
+		return fmt.Errorf("%s: %s: %s", path, resp.Status, b)
+	}
+	if answer == nil {
+		return nil
+	}
+	return json.Unmarshal(b, answer)
+}
+
+// Register makes n clients, 16 requests at a time.
+func (f *Fleet) Register(ctx context.Context, n int) ([]Client, error) {
+	clients := make([]Client, n)
+	return clients, Parallel(16, n, func(i int) error {
+		return f.Post(ctx, "/v1/clients", []byte("{}"), &clients[i])
+	})
+}
+
+// Parallel calls do(0..n-1) from so many goroutines and returns the first
+// error.
+func Parallel(workers, n int, do func(i int) error) error {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	errs := make([]error, workers)
+	for w := range workers {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n || errs[w] != nil {
+					return
+				}
+				errs[w] = do(i)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Connect opens a connection for each client, 32 at a time, and returns when
+// all are live (replay_complete has come). Source addresses are spread over
+// 127.0.0.0/8, so that ports don't run out.
+func (f *Fleet) Connect(ctx context.Context, clients []Client) error {
+	base := len(f.conns)
+	return Parallel(32, len(clients), func(i int) error {
+		return f.connect(ctx, base+i, clients[i])
+	})
+}
+
+func (f *Fleet) connect(ctx context.Context, n int, c Client) error {
+	u, err := url.Parse(f.server.WSURL)
+	if err != nil {
+		return err
+	}
+	dialer := ws.Dialer{
+		Protocols: []string{"sunzi.v1.json", "bearer." + c.Token},
+		Timeout:   30 * time.Second,
+		NetDial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+n/10000), 1)}}
+			return d.DialContext(ctx, network, addr)
+		},
+	}
+	conn, br, _, err := dialer.Dial(ctx, u.String())
+	if err != nil {
+		return fmt.Errorf("client %d: %w", n, err)
+	}
+	var r io.Reader = conn
+	if br != nil {
+		r = io.MultiReader(io.LimitReader(br, int64(br.Buffered())), conn)
+	}
+	hello := ws.NewTextFrame([]byte(`{"type":"hello","caps":[]}`))
+	if err := ws.WriteFrame(conn, ws.MaskFrame(hello)); err != nil {
+		return err
+	}
+	ready := make(chan error, 1)
+	f.mu.Lock()
+	f.conns = append(f.conns, conn)
+	f.mu.Unlock()
+	f.wg.Go(func() { f.read(n, conn, r, ready) })
+	select {
+	case err := <-ready:
+		return err
+	case <-time.After(30 * time.Second):
+		return fmt.Errorf("client %d: not live in 30 s", n)
+	}
+}
+
+// read answers pings and counts messages until the connection ends.
+func (f *Fleet) read(n int, conn net.Conn, r io.Reader, ready chan<- error) {
+	told := false
+	for {
+		frame, err := ws.ReadFrame(r)
+		if err != nil {
+			if !told {
+				ready <- fmt.Errorf("client %d: %w", n, err)
+			}
+			return
+		}
+		switch frame.Header.OpCode {
+		case ws.OpPing:
+			if ws.WriteFrame(conn, ws.MaskFrame(ws.NewPongFrame(frame.Payload))) != nil {
+				return
+			}
+		case ws.OpClose:
+			if !told {
+				code, reason := ws.ParseCloseFrameData(frame.Payload)
+				ready <- fmt.Errorf("client %d: closed with %d %s", n, code, reason)
+			}
+			return
+		case ws.OpText:
+			switch {
+			case bytes.HasPrefix(frame.Payload, []byte(`{"type":"message"`)):
+				f.Received.Add(1)
+				if f.OnMessage != nil {
+					f.OnMessage(n, frame.Payload)
+				}
+			case !told && bytes.HasPrefix(frame.Payload, []byte(`{"type":"replay_complete"`)):
+				told = true
+				ready <- nil
+			}
+		}
+	}
+}
+
+// Close ends all connections and waits for their readers.
+func (f *Fleet) Close() {
+	f.mu.Lock()
+	for _, c := range f.conns {
+		_ = c.Close()
+	}
+	f.mu.Unlock()
+	f.wg.Wait()
+	f.http.CloseIdleConnections()
+}
