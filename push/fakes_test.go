@@ -1,0 +1,226 @@
+package push
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sunzi-push/sunzi/push/token"
+)
+
+// stubStore is a Storage whose answers a test sets; what it does not set
+// panics by the nil embedded interface. The contract of the real ones is held
+// in pushtest.
+type stubStore struct {
+	Storage
+	mu      sync.Mutex
+	box     Mailbox
+	err     error // of every call, while set
+	acked   []Ack
+	renewed int
+	opens   int
+	group   Group
+	members []string
+	known   map[ClientKey]bool
+}
+
+func (s *stubStore) set(f func(*stubStore)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(s)
+}
+
+func (s *stubStore) Open(context.Context, ClientKey) (Mailbox, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opens++
+	return s.box, s.err
+}
+
+func (s *stubStore) Renew(context.Context, ClientKey) (Mailbox, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewed++
+	s.box.Incarnation = "ffffffffffffffff"
+	return s.box, s.err
+}
+
+func (s *stubStore) Ack(_ context.Context, acks []Ack) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.acked = append(s.acked, acks...)
+	}
+	return s.err
+}
+
+func (s *stubStore) Group(context.Context, string, string) (Group, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.group, s.err
+}
+
+func (s *stubStore) Members(context.Context, string, string, PageQuery) ([]string, string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.members, "", s.err
+}
+
+func (s *stubStore) Register(_ context.Context, key ClientKey, _ time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known[key] {
+		return Errorf(CodeClientExists, "exists")
+	}
+	if s.err == nil {
+		s.known[key] = true
+	}
+	return s.err
+}
+
+func (s *stubStore) Mailboxes(_ context.Context, keys []ClientKey) ([]*Mailbox, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	boxes := make([]*Mailbox, len(keys))
+	for i, k := range keys {
+		if s.known[k] {
+			boxes[i] = &Mailbox{}
+		}
+	}
+	return boxes, s.err
+}
+
+// stubSessions is a table of recording sessions.
+type stubSessions struct {
+	mu sync.Mutex
+	by map[ClientKey][]Session
+}
+
+func (t *stubSessions) Attach(key ClientKey, s Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.by[key] = append(t.by[key], s)
+}
+func (t *stubSessions) Detach(ClientKey, Session) {}
+func (t *stubSessions) Of(key ClientKey) []Session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.by[key]
+}
+func (t *stubSessions) Online(key ClientKey) bool { return len(t.Of(key)) > 0 }
+func (t *stubSessions) Len() int                  { return len(t.by) }
+func (t *stubSessions) Each(realm *string, f func(ClientKey, Session) bool) {
+	for key, list := range t.by {
+		for _, s := range list {
+			if (realm == nil || key.Realm == *realm) && !f(key, s) {
+				return
+			}
+		}
+	}
+}
+
+func (t *stubSessions) Placed(m *Message, to []Placement) {
+	for _, p := range to {
+		for _, s := range t.Of(p.Client) {
+			s.Offer(m, p.Seq)
+		}
+	}
+}
+
+type stubSession struct {
+	mu      sync.Mutex
+	full    bool
+	offers  []uint64
+	live    []int64
+	notices []Notice
+	closed  CloseCode
+}
+
+func (s *stubSession) Offer(_ *Message, seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.offers = append(s.offers, seq)
+}
+
+func (s *stubSession) Live(m *Message) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.full {
+		s.live = append(s.live, m.ID)
+	}
+	return !s.full
+}
+
+func (s *stubSession) Notify(n Notice) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notices = append(s.notices, n)
+}
+func (s *stubSession) Close(c CloseCode, _ string) { s.closed = c }
+func (s *stubSession) Info() SessionInfo           { return SessionInfo{} }
+
+type stubAuthority struct {
+	rec token.Record
+	err error
+}
+
+func (a *stubAuthority) Mint(_ context.Context, r token.MintRequest) (string, token.Record, error) {
+	return "minted", token.Record{ID: "j", Realm: r.Realm, Client: r.Client}, a.err
+}
+
+func (a *stubAuthority) Check(context.Context, string) (token.Record, error) { return a.rec, a.err }
+
+func (a *stubAuthority) MaybeRefresh(context.Context, token.Record) (string, error) { return "", nil }
+
+type stubKeys struct {
+	key token.Key
+	err error
+}
+
+func (k *stubKeys) Check(context.Context, string) (token.Key, error) { return k.key, k.err }
+
+type rig struct {
+	store     *stubStore
+	sessions  *stubSessions
+	authority *stubAuthority
+	keys      *stubKeys
+	*Service
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	b := &rig{
+		store:     &stubStore{known: map[ClientKey]bool{}},
+		sessions:  &stubSessions{by: map[ClientKey][]Session{}},
+		authority: &stubAuthority{},
+		keys:      &stubKeys{},
+	}
+	id := int64(1000)
+	b.Service = New(Parts{
+		Config: DefaultConfig(), Store: b.store, Sessions: b.sessions, Authority: b.authority, Keys: b.keys,
+		NewID: func() int64 { id++; return id }, Now: time.Now,
+		Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
+	})
+	return b
+}
+
+// start runs the service until stop.
+func (b *rig) start(t *testing.T) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.Run(ctx)
+	}()
+	return func() { cancel(); <-done }
+}
+
+func (s *stubStore) Release(context.Context, time.Time, int) (int, error) { return 0, nil }
+func (s *stubStore) Expand(context.Context, int) (int, error)             { return 0, nil }
+func (s *stubStore) Expire(context.Context, time.Time, int) (int, error)  { return 0, nil }
+func (s *stubStore) Sweep(context.Context, time.Time, int) (int, error)   { return 0, nil }
