@@ -1,0 +1,154 @@
+package api
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/sunzi-push/sunzi/api/wire"
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// What a stream writes: the wire protocol's JSON messages as events. All of
+// this runs on the stream's own goroutine, which is why push.Line may write
+// through: blocking here holds up nobody else.
+
+// event begins an event; the message is appended after it, then end.
+func (s *stream) event(name string) {
+	s.out = append(s.out, "event: "...)
+	s.out = append(s.out, name...)
+	s.out = append(s.out, "\ndata: "...)
+}
+
+// end closes the event. JSON as the codec writes it holds no line break.
+func (s *stream) end(kind string) bool {
+	s.out = append(s.out, "\n\n"...)
+	s.a.met.events.WithLabelValues(kind).Inc()
+	s.waiting.Store(int64(len(s.out)))
+	if len(s.out) >= s.a.cfg.SSE.PageBytes {
+		s.flush()
+	}
+	return s.err == nil
+}
+
+func (s *stream) message(m *push.Message, seq uint64, replayed bool) bool {
+	tail, err := wire.EncodeBody(wire.JSON, m.Body)
+	if err != nil {
+		// The body comes from push.BuildBody; whoever broke it broke it for
+		// every transport. The place is passed over, or it would be asked
+		// for without end.
+		s.a.log.Error("message not encoded", "push", m.ID, "err", err)
+		return true
+	}
+	if seq != 0 {
+		s.out = appendEventID(s.out, seq, s.incarnation)
+	}
+	s.event("message")
+	s.out = wire.AppendMessage(s.out, wire.JSON, wire.Head{Seq: seq, Replayed: replayed}, tail)
+	s.lastSent.Store(s.a.now().UnixMilli())
+	return s.end("message")
+}
+
+// Message implements push.Line.
+func (s *stream) Message(m *push.Message, seq uint64, replayed bool) bool {
+	return s.message(m, seq, replayed)
+}
+
+// Gap implements push.Line.
+func (s *stream) Gap(from, to uint64, reason push.GapReason) bool {
+	s.out = appendEventID(s.out, to, s.incarnation)
+	s.event("gap")
+	s.out = wire.AppendGap(s.out, wire.JSON, from, to, string(reason))
+	return s.end("gap")
+}
+
+// ReplayComplete implements push.Line.
+func (s *stream) ReplayComplete(seq uint64) bool {
+	s.event("replay_complete")
+	s.out = wire.AppendReplayComplete(s.out, wire.JSON, seq)
+	return s.end("other")
+}
+
+// Fetch implements push.Line. The feed asks for one page at a time, so the
+// channel has room.
+func (s *stream) Fetch(after uint64) {
+	s.a.deps.Backend.Fetch(s.adm.Client, after, s.a.cfg.SSE.PageBytes,
+		func() bool { return !s.over.Load() },
+		func(p push.Page, err error) { s.fetched <- fetched{p, err} })
+}
+
+func (s *stream) welcome(o push.Opened) {
+	w := wire.Welcome{
+		ClientID: s.adm.Client.ID, Realm: s.adm.Client.Realm, Session: s.id,
+		Incarnation: o.Incarnation, Cursor: o.Start, Backlog: o.Count,
+		HeartbeatMS: s.a.cfg.SSE.Heartbeat.Milliseconds(), Token: s.adm.Minted,
+	}
+	if s.adm.Minted != "" {
+		w.TokenExpiresMS = s.adm.Expires.UnixMilli()
+	}
+	s.event("welcome")
+	s.out = wire.AppendWelcome(s.out, wire.JSON, w)
+	s.end("other")
+}
+
+func (s *stream) notice(n push.Notice) {
+	switch n.Kind {
+	case push.NoticeTombstone:
+		s.event("tombstone")
+		s.out = wire.AppendTombstone(s.out, wire.JSON, n.PushID, n.Seq)
+	case push.NoticeMemberJoined:
+		s.event("member_joined")
+		s.out = wire.AppendMember(s.out, wire.JSON, wire.TypeMemberJoined, n.Group, n.ClientID)
+	case push.NoticeMemberLeft:
+		s.event("member_left")
+		s.out = wire.AppendMember(s.out, wire.JSON, wire.TypeMemberLeft, n.Group, n.ClientID)
+	case push.NoticeTyping:
+		s.event("typing")
+		s.out = wire.AppendTyping(s.out, wire.JSON, n.Group, n.ClientID, n.SenderType, n.SenderName)
+	case push.NoticeTokenExpiring:
+		s.event("token_expiring")
+		s.out = wire.AppendTokenExpiring(s.out, wire.JSON, n.ExpiresInMilli)
+	default:
+		return
+	}
+	s.end("notice")
+}
+
+// last writes why the stream ends. Where the close code gives a delay, the
+// browser's own reconnect keeps it too.
+func (s *stream) last(e *ending) {
+	body, err := json.Marshal(struct {
+		Type    string         `json:"type"`
+		Code    push.Code      `json:"code"`
+		Message string         `json:"message"`
+		Close   push.CloseCode `json:"close"`
+	}{"error", codeOfClose(e.code), e.reason, e.code})
+	if err != nil { // plain fields always marshal
+		panic("api: " + err.Error())
+	}
+	if e.code == push.CloseDraining {
+		s.out = append(s.out, "retry: "...)
+		s.out = append(s.out, e.reason...)
+		s.out = append(s.out, '\n')
+	}
+	s.event("error")
+	s.out = append(s.out, body...)
+	s.end("other")
+}
+
+// flush hands everything to the connection, and waits until the kernel has
+// it or the client's time to read is over.
+func (s *stream) flush() {
+	if len(s.out) == 0 || s.err != nil {
+		return
+	}
+	// Writers that take no deadline (tests) don't block either.
+	_ = s.rc.SetWriteDeadline(time.Now().Add(s.a.cfg.SSE.WriteTimeout))
+	if _, s.err = s.w.Write(s.out); s.err == nil {
+		s.err = s.rc.Flush()
+	}
+	if cap(s.out) > 2*s.a.cfg.SSE.PageBytes { // one large message must not cost its size for ever
+		s.out = nil
+	}
+	s.out = s.out[:0]
+	s.waiting.Store(0)
+}
