@@ -1,0 +1,3 @@
+// What the bundles export.
+export { connect } from './index.js';
+export { GiveUp } from './token.js';
