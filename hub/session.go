@@ -1,0 +1,418 @@
+package hub
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sunzi-push/sunzi/api/wire"
+	"github.com/sunzi-push/sunzi/hub/frame"
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// The session on a connection: what the client says, what the domain answers.
+// Everything here but the methods of push.Session (port.go) runs on the loop.
+
+// tokenInfo is what is kept of a token, packed.
+type tokenInfo struct {
+	id      [16]byte // jti; zero: none, or in rare
+	expires int64    // unix ms; zero: never
+	issued  uint32   // unix s
+}
+
+// Answers of the backend, as commands carry them.
+type (
+	openedReply struct {
+		opened push.Opened
+		err    error
+	}
+	pageReply struct {
+		page push.Page
+		err  error
+	}
+	refreshReply struct {
+		id  push.Identity
+		err error
+	}
+	closing struct {
+		code   push.CloseCode
+		reason string
+	}
+)
+
+// do runs one command.
+func (c *conn) do(cmd *command) {
+	if cmd.kind == cmdAdd {
+		early, _ := cmd.x.(upgraded)
+		c.begin(early)
+		return
+	}
+	if c.phase >= phaseClosing {
+		if cmd.kind == cmdLive {
+			c.loop.count.drops[dropGone].Add(1)
+		}
+		return
+	}
+	switch cmd.kind {
+	case cmdOffer:
+		c.feed.Offer((*line)(c), cmd.m, cmd.seq)
+	case cmdLive:
+		c.live(cmd.m)
+	case cmdNotice:
+		if n, ok := cmd.x.(push.Notice); ok {
+			c.notice(n)
+		}
+	case cmdClose:
+		if x, ok := cmd.x.(closing); ok {
+			c.shut(x.code, x.reason)
+		}
+	case cmdOpened:
+		if x, ok := cmd.x.(openedReply); ok {
+			c.opened(x)
+		}
+	case cmdPage:
+		if x, ok := cmd.x.(pageReply); ok {
+			c.page(x)
+		}
+	case cmdRefreshed:
+		if x, ok := cmd.x.(refreshReply); ok {
+			c.refreshed(x)
+		}
+	}
+}
+
+// upgraded is what a new connection brings along.
+type upgraded struct {
+	early   []byte        // read together with the request
+	refusal *push.Refusal // close right away
+}
+
+// begin takes the connection over: from here on the loop owns it. The session
+// is put in the table before its mailbox is read, so that what is committed
+// meanwhile is either in what is read or offered.
+func (c *conn) begin(up upgraded) {
+	l := c.loop
+	l.count.sockets.Add(1)
+	if !c.has(flagEcho) {
+		l.count.open.Add(1)
+	}
+	if !l.add(c) {
+		return
+	}
+	switch {
+	case up.refusal != nil:
+		c.shut(up.refusal.Code, up.refusal.Reason)
+	case c.loop.hub.draining.Load():
+		c.shut(push.CloseDraining, c.loop.hub.comeBack())
+	case !c.has(flagEcho):
+		l.hub.table.attach(c)
+		c.flags |= flagAttached
+		c.phaseAt = l.after(l.hub.cfg.HelloWait)
+		c.watched()
+		c.watchExpiry()
+	}
+	if len(up.early) > 0 {
+		c.take(up.early)
+	}
+}
+
+// message acts on one message of the client.
+func (c *conn) message(ev frame.Event) {
+	m := &c.loop.msg
+	if ev.Op != c.op() {
+		c.loop.count.in[wire.TypeUnknown].Add(1)
+		c.shut(push.CloseUnsupported, "this sub-protocol uses the other kind of frame")
+		return
+	}
+	if err := wire.DecodeClient(c.codec, ev.Payload, m); err != nil {
+		c.loop.count.malformed.Add(1)
+		c.shut(push.CloseMalformed, err.Error())
+		return
+	}
+	c.loop.count.in[m.Type].Add(1)
+	switch m.Type {
+	case wire.TypeHello:
+		c.hello(m)
+	case wire.TypeAck:
+		c.ack(m)
+	case wire.TypeRead:
+		if c.reached(m.Seq) {
+			c.loop.hub.serving().Read(c.key, m.Seq)
+		}
+	case wire.TypePing:
+		c.lastBeat.Store(c.loop.wall)
+		id := m.ID
+		c.answer(wire.TypePong, func(dst []byte, codec wire.Codec) []byte { return wire.AppendPong(dst, codec, id) })
+	case wire.TypeTyping:
+		c.typing(m)
+	case wire.TypeRefresh:
+		c.refresh(m.Token)
+	}
+}
+
+// complain tells the client of a mistake that does not end the connection.
+func (c *conn) complain(code push.Code, text string) {
+	c.answer(wire.TypeError, func(dst []byte, codec wire.Codec) []byte {
+		return wire.AppendError(dst, codec, int(code), text)
+	})
+}
+
+func (c *conn) hello(m *wire.ClientMessage) {
+	if c.rare != nil && c.rare.device != "" && m.Device != c.rare.device {
+		c.shut(push.CloseUnauthorized, push.ReasonMismatch)
+		return
+	}
+	if c.phase != phaseHello { // it came late, and is being served from the server's cursor
+		return
+	}
+	h := push.Hello{Device: m.Device, Incarnation: m.Incarnation}
+	if m.Cursor != nil {
+		cursor := *m.Cursor
+		h.Cursor = &cursor
+	}
+	c.open(h)
+}
+
+// open asks for the mailbox's state.
+func (c *conn) open(h push.Hello) {
+	c.phase = phaseOpening
+	c.phaseAt = 0
+	c.loop.hub.serving().Open(c.identity(), h, func(o push.Opened, err error) {
+		c.loop.post(command{c: c, kind: cmdOpened, x: openedReply{o, err}})
+	})
+}
+
+// opened welcomes the client and starts its feed.
+func (c *conn) opened(r openedReply) {
+	if c.phase != phaseOpening {
+		return
+	}
+	if r.err != nil {
+		c.failed("mailbox not opened", r.err)
+		return
+	}
+	w := wire.Welcome{
+		ClientID: c.key.ID, Realm: c.key.Realm, Session: c.sessionID(), Generation: c.gen,
+		Incarnation: r.opened.Incarnation, Cursor: r.opened.Start,
+		HeartbeatMS: c.loop.hub.cfg.Heartbeat.Milliseconds(), Backlog: r.opened.Count,
+	}
+	if c.rare != nil && c.rare.minted != "" {
+		w.Token, c.rare.minted = c.rare.minted, ""
+		w.TokenExpiresMS = c.token.expires
+	}
+	c.answer(wire.TypeWelcome, func(dst []byte, codec wire.Codec) []byte { return wire.AppendWelcome(dst, codec, w) })
+	if c.phase >= phaseClosing {
+		return
+	}
+	c.phase = phaseOpen
+	c.state.Or(stateOpen)
+	c.loop.count.replays.Add(1)
+	c.feed.Open((*line)(c), r.opened.Start, max(r.opened.Head, r.opened.Start))
+	c.tellLive()
+}
+
+// page goes on with the replay.
+func (c *conn) page(r pageReply) {
+	if r.err != nil {
+		c.failed("mailbox not read", r.err)
+		return
+	}
+	c.feed.Fetched((*line)(c), r.page)
+	c.tellLive()
+}
+
+// tellLive counts a replay that has come to its end, once.
+func (c *conn) tellLive() {
+	if !c.has(flagReplayed) && c.feed.Live() {
+		c.flags |= flagReplayed
+		c.loop.count.ended.Add(1)
+	}
+}
+
+// failed ends a session that can't be served. The client comes back, unless it
+// is no longer one.
+func (c *conn) failed(what string, err error) {
+	if push.HasCode(err, push.CodeNoClient) {
+		c.shut(push.CloseDeleted, "this client does not exist")
+		return
+	}
+	c.loop.hub.log.Warn(what, "client", c.key, "err", err)
+	c.shut(push.CloseTryLater, "the mailbox can't be read now")
+}
+
+// reached checks a sequence that the client speaks of.
+func (c *conn) reached(seq uint64) bool {
+	if seq <= c.feed.Sent() {
+		return true
+	}
+	c.complain(push.CodeInvalidField, fmt.Sprintf("seq %d was not sent on this connection", seq))
+	return false
+}
+
+func (c *conn) ack(m *wire.ClientMessage) {
+	if !c.reached(m.Seq) {
+		return
+	}
+	var failed []push.FailedEntry
+	for _, f := range m.Failed {
+		if !c.reached(f.Seq) {
+			return
+		}
+		failed = append(failed, push.FailedEntry{Seq: f.Seq, Code: f.Code})
+	}
+	c.loop.hub.serving().Ack(c.key, m.Seq, failed)
+}
+
+func (c *conn) typing(m *wire.ClientMessage) {
+	if !push.ValidName(m.Conversation) || (m.SenderName != "" && !push.ValidName(m.SenderName)) {
+		c.complain(push.CodeInvalidField, "typing: conversation_id and sender_name are 1 to 100 characters")
+		return
+	}
+	c.loop.hub.serving().Typing(c.key, m.Conversation, m.SenderName)
+}
+
+// refresh has the new token checked; one at a time.
+func (c *conn) refresh(token string) {
+	if c.has(flagRefreshing) {
+		c.complain(push.CodeRateLimited, "a refresh is being checked")
+		return
+	}
+	c.flags |= flagRefreshing
+	c.loop.hub.serving().Refresh(c.identity(), token, func(id push.Identity, err error) {
+		c.loop.post(command{c: c, kind: cmdRefreshed, x: refreshReply{id, err}})
+	})
+}
+
+func (c *conn) refreshed(r refreshReply) {
+	c.flags &^= flagRefreshing
+	if r.err != nil {
+		e := push.AsError(r.err)
+		c.complain(e.Code, e.Message)
+		switch {
+		case e.Code == push.CodeWrongRealm:
+			c.shut(push.CloseUnauthorized, push.ReasonWrongRealm)
+		case e.Message == push.ReasonMismatch:
+			c.shut(push.CloseUnauthorized, push.ReasonMismatch)
+		case e.Code == push.CodeBadCredentials, e.Code == push.CodeNotSignedIn:
+			c.shut(push.CloseUnauthorized, push.ReasonBadToken)
+		}
+		return
+	}
+	c.loop.identMu.Lock()
+	c.setToken(r.id)
+	c.loop.identMu.Unlock()
+	c.flags &^= flagWarned
+	c.watchExpiry()
+	expires := c.token.expires
+	c.answer(wire.TypeRefreshed, func(dst []byte, codec wire.Codec) []byte {
+		return wire.AppendRefreshed(dst, codec, expires)
+	})
+}
+
+// live sends a store=never message, or drops it.
+func (c *conn) live(m *push.Message) {
+	switch {
+	case c.phase != phaseOpen:
+		c.loop.count.drops[dropNotOpen].Add(1)
+		return
+	case c.state.Load()&stateFull != 0 || c.room() <= 0:
+		c.loop.count.drops[dropFull].Add(1)
+		return
+	}
+	tail, err := tailOf(m, c.codec)
+	if err != nil {
+		c.loop.count.drops[dropEncoding].Add(1)
+		c.loop.hub.log.Error("message can't be encoded", "push", m.ID, "err", err)
+		return
+	}
+	c.putBody(wire.Head{}, tail)
+}
+
+// notice tells something outside the mailbox. Before welcome only what ends
+// the token matters: the rest is about what was not sent yet.
+func (c *conn) notice(n push.Notice) {
+	if c.phase != phaseOpen {
+		c.loop.count.drops[dropNotOpen].Add(1)
+		return
+	}
+	switch n.Kind {
+	case push.NoticeTombstone:
+		if n.Seq > c.feed.Sent() { // it will be told as a gap
+			return
+		}
+		c.answer(wire.TypeTombstone, func(dst []byte, codec wire.Codec) []byte {
+			return wire.AppendTombstone(dst, codec, n.PushID, n.Seq)
+		})
+	case push.NoticeMemberJoined, push.NoticeMemberLeft:
+		t := wire.TypeMemberJoined
+		if n.Kind == push.NoticeMemberLeft {
+			t = wire.TypeMemberLeft
+		}
+		c.answer(t, func(dst []byte, codec wire.Codec) []byte {
+			return wire.AppendMember(dst, codec, t, n.Group, n.ClientID)
+		})
+	case push.NoticeTyping:
+		if c.room() <= 0 { // worthless once it is late
+			c.loop.count.drops[dropFull].Add(1)
+			return
+		}
+		c.answer(wire.TypeTyping, func(dst []byte, codec wire.Codec) []byte {
+			return wire.AppendTyping(dst, codec, n.Group, n.ClientID, n.SenderType, n.SenderName)
+		})
+	case push.NoticeTokenExpiring:
+		c.answer(wire.TypeTokenExpiring, func(dst []byte, codec wire.Codec) []byte {
+			return wire.AppendTokenExpiring(dst, codec, n.ExpiresInMilli)
+		})
+	}
+}
+
+// setToken packs what is kept of an identity's token.
+func (c *conn) setToken(id push.Identity) {
+	c.token = tokenInfo{}
+	if !id.TokenIssued.IsZero() {
+		c.token.issued = uint32(id.TokenIssued.Unix())
+	}
+	if !id.Expires.IsZero() {
+		c.token.expires = id.Expires.UnixMilli()
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(id.TokenID)
+	if err == nil && len(raw) == len(c.token.id) {
+		c.token.id = [16]byte(raw)
+	} else if id.TokenID != "" || c.rare != nil {
+		if c.rare == nil {
+			c.rare = new(rare)
+		}
+		c.rare.tokenID = id.TokenID
+	}
+}
+
+func (c *conn) tokenID() string {
+	switch {
+	case c.token.id != [16]byte{}:
+		return base64.RawURLEncoding.EncodeToString(c.token.id[:])
+	case c.rare != nil:
+		return c.rare.tokenID
+	}
+	return ""
+}
+
+// identity unpacks who the session is.
+func (c *conn) identity() push.Identity {
+	id := push.Identity{Client: c.key, TokenID: c.tokenID()}
+	if c.rare != nil {
+		id.Device = c.rare.device
+	}
+	if c.token.issued != 0 {
+		id.TokenIssued = time.Unix(int64(c.token.issued), 0)
+	}
+	if c.token.expires != 0 {
+		id.Expires = time.UnixMilli(c.token.expires)
+	}
+	return id
+}
+
+func (c *conn) sessionID() string { return fmt.Sprintf("%016x", c.sid) }
+
+// errNoBackend is a hub that nobody serves yet.
+var errNoBackend = errors.New("hub: no backend")
