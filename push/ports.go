@@ -256,6 +256,8 @@ type SessionInfo struct {
 // Sessions is the table of live sessions, by client. Implemented by hub; SSE
 // registers through it.
 type Sessions interface {
+	// Placed hints a commit to the sessions of its clients.
+	CommitListener
 	// Attach puts the session in the table. Where one connection a client
 	// is the rule, older ones are closed with [CloseReplaced].
 	Attach(key ClientKey, s Session)

@@ -206,15 +206,7 @@ func (s *Service) Placed(m *Message, to []Placement) {
 	for _, p := range to {
 		s.recent.put(p.Client, p.Seq, m.Sent)
 	}
-	if batch, ok := s.sessions.(CommitListener); ok { // hub hands whole runs to its loops
-		batch.Placed(m, to)
-		return
-	}
-	for _, p := range to {
-		for _, session := range s.sessions.Of(p.Client) {
-			session.Offer(m, p.Seq)
-		}
-	}
+	s.sessions.Placed(m, to)
 }
 
 // Cancel ends what of the push is not yet acked, tells the clients that may

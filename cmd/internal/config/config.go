@@ -53,6 +53,7 @@ type HTTP struct {
 	RequestTimeout   time.Duration `koanf:"request_timeout" doc:"Longest time for one request, its body included. A push that was cut off by it may have been accepted. Sockets and event streams are not bounded by it."`
 	HeaderTimeout    time.Duration `koanf:"header_timeout" doc:"Longest time for the headers of a request, upgrades included. Shorter frees what slow peers hold sooner."`
 	IdleTimeout      time.Duration `koanf:"idle_timeout" doc:"How long an unused keep-alive connection of an application server stays open."`
+	MaxPending       int           `koanf:"max_pending" doc:"Connections that are no sessions: half-done requests and upgrades, idle keep-alives. Each costs a goroutine and its buffers. Zero: no limit."`
 	MaxHeader        Bytes         `koanf:"max_header" doc:"Largest headers of a request, in bytes."`
 	MaxBody          Bytes         `koanf:"max_body" doc:"Largest body of a request, in bytes. It is memory for as long as the request runs."`
 	MaxBatchBody     Bytes         `koanf:"max_batch_body" doc:"Largest body of a bulk push, in bytes; not below max_body."`
@@ -170,7 +171,7 @@ func Default() Config {
 		Data:   "data",
 		Admin:  Admin{Listen: "127.0.0.1:8081"},
 		HTTP: HTTP{
-			RequestTimeout: 15 * time.Second, HeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+			RequestTimeout: 15 * time.Second, HeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxPending: 8192,
 			MaxHeader: 16 << 10, MaxBody: 2 << 20, MaxBatchBody: 32 << 20, ShutdownTimeout: 20 * time.Second,
 		},
 		CORS: CORS{

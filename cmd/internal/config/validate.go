@@ -65,6 +65,7 @@ func (c Config) checkServer(p *checks) {
 	p.that(h.Rate >= 0, "http.rate", "must not be negative; 0 is no limit")
 	p.that(h.Rate == 0 || h.Burst > 0, "http.burst", "must be above 0 where http.rate is set")
 	p.that(h.Burst >= 0, "http.burst", "must not be negative")
+	p.that(h.MaxPending >= 0, "http.max_pending", "must not be negative; 0 is no limit")
 	p.that(h.PerKey >= 0, "http.per_key", "must not be negative; 0 is no limit")
 	for _, s := range h.TrustedProxies {
 		_, err := netip.ParsePrefix(s)

@@ -1,42 +1,260 @@
 // Package server joins the parts of a Sunzi server: store, domain, hub, API
-// and listeners, and owns their lifetime.
+// and listeners, and owns their lifetime. It is the only place that knows all
+// of them.
 //
-// Read first: [New] and [Server.Run].
+// Read first: [New] (what stands on what) and [Server.Run] (the order of an
+// end). parts.go turns the operator's configuration into each part's own.
 package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/sunzi-push/sunzi/api"
+	"github.com/sunzi-push/sunzi/api/js"
 	"github.com/sunzi-push/sunzi/cmd/internal/config"
+	"github.com/sunzi-push/sunzi/cmd/internal/devdata"
+	"github.com/sunzi-push/sunzi/cmd/internal/logging"
+	"github.com/sunzi-push/sunzi/hub"
+	"github.com/sunzi-push/sunzi/push"
+	"github.com/sunzi-push/sunzi/push/snowflake"
+	"github.com/sunzi-push/sunzi/push/token"
+	"github.com/sunzi-push/sunzi/store"
 )
 
-// Server is one running node.
-type Server struct{}
+// gcPercent is the GOGC that the server runs with unless the environment says
+// otherwise: what an idle connection costs in memory is mostly the collector's
+// head room (see bench/results), and this server makes little garbage.
+const gcPercent = 50
 
-// DevInfo is what sunzi dev prints.
-type DevInfo struct {
-	URL      string `json:"url"`
-	WSURL    string `json:"ws_url"`
-	Page     string `json:"page"`
-	APIKey   string `json:"api_key"`
-	ClientID string `json:"client_id"`
-	Token    string `json:"token"`
+// Server is one node.
+type Server struct {
+	cfg       config.Config
+	log       *slog.Logger
+	registry  *prometheus.Registry
+	store     *store.Store
+	hub       *hub.Hub
+	service   *push.Service
+	authority *token.Authority
+	keys      *token.Keyring
+	data      *devdata.Data // nil but for sunzi dev
+	dev       DevInfo
+
+	public, admin *http.Server // admin is nil where none is configured
+	listeners     map[*http.Server]net.Listener
+	draining      chan struct{} // closed when Run begins to end
+}
+
+// backend is what sessions need, of both its makers.
+type backend struct {
+	*push.Gate
+	*push.Desk
 }
 
 // New opens the store and binds the listeners, so that everything that can
 // fail at the start fails here, and Addr is known. Connections are served
-// once Run was called; whoever connects before waits.
-func New(cfg config.Config, log *slog.Logger) (*Server, error) {
-	return nil, errors.New("the server is not assembled")
+// once Run was called; whoever connects before waits. Where it answers an
+// error nothing is left open.
+func New(cfg config.Config, log *slog.Logger) (s *Server, err error) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	s = &Server{
+		cfg: cfg, log: log, registry: prometheus.NewRegistry(),
+		listeners: map[*http.Server]net.Listener{}, draining: make(chan struct{}),
+	}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.closeAll())
+		}
+	}()
+	steps := []func() error{s.openDev, s.openStore, s.joinDomain, s.joinAPI, s.joinAdmin, s.introduceDev}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
-// Run serves until ctx ends, then drains and closes what New opened.
-func (s *Server) Run(ctx context.Context) error { return nil }
+const openTimeout = 30 * time.Second
+
+func (s *Server) openStore() error {
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	var err error
+	s.store, err = store.Open(ctx, s.storeConfig())
+	return err
+}
+
+// joinDomain makes credentials, hub and service, and ties the knot between
+// them: the store tells the service of commits, the service the hub, and the
+// hub asks the service.
+func (s *Server) joinDomain() error {
+	authority, err := s.cfg.AuthorityConfig()
+	if err != nil {
+		return err
+	}
+	if s.authority, err = token.NewAuthority(authority, s.store, nil); err != nil {
+		return err
+	}
+	s.keys = token.NewKeyring(s.store, nil)
+	node, err := snowflake.New(snowflake.Config{Node: s.cfg.Snowflake.Node, Origin: s.cfg.Snowflake.Origin})
+	if err != nil {
+		return err
+	}
+	s.hub, err = hub.New(s.hubConfig(), hub.Deps{Log: logging.Named(s.log, logging.HubLog), Metrics: s.registry})
+	if err != nil {
+		return err
+	}
+	s.service = push.New(push.Parts{
+		Config: s.cfg.PushConfig(), Store: s.store, Sessions: s.hub, Authority: s.authority, Keys: s.keys,
+		NewID: node.Next, Now: time.Now, Metrics: push.NewMetrics(s.registry), Log: logging.Named(s.log, logging.ServerLog),
+	})
+	s.store.SetListener(s.service)
+	s.hub.Serve(backend{s.service.Gate, s.service.Desk})
+	return nil
+}
+
+func (s *Server) joinAPI() error {
+	deps := api.Deps{
+		Pusher: s.service, Clients: s.service, Groups: s.service, Sessions: s.hub,
+		Keys: s.keys, Authority: s.authority, Tokens: s.store, Backend: backend{s.service.Gate, s.service.Desk},
+		Socket: s.hub, Library: js.Handler(), Draining: s.draining,
+		Log: logging.Named(s.log, logging.APILog), Metrics: s.registry,
+	}
+	if s.cfg.HTTP.Echo {
+		deps.Echo = s.hub.EchoHandler()
+	}
+	if s.cfg.Dev {
+		deps.Console = s.livePage()
+	}
+	handler, err := api.New(s.apiConfig(), deps)
+	if err != nil {
+		return err
+	}
+	s.public = s.httpServer(handler)
+	s.public.ConnState = boundPending(int64(s.cfg.HTTP.MaxPending))
+	return s.bind(s.public, s.cfg.Listen)
+}
+
+func (s *Server) joinAdmin() error {
+	if s.cfg.Admin.Listen == "" {
+		return nil
+	}
+	s.admin = s.httpServer(api.Admin(api.AdminDeps{
+		Ready: map[string]func(context.Context) error{
+			"store": s.store.Ping,
+			"drain": func(context.Context) error {
+				select {
+				case <-s.draining:
+					return errors.New("the server is shutting down")
+				default:
+					return nil
+				}
+			},
+		},
+		Metrics: s.registry,
+		Version: Version(),
+	}))
+	return s.bind(s.admin, s.cfg.Admin.Listen)
+}
+
+func (s *Server) bind(srv *http.Server, addr string) error {
+	ln, err := net.Listen("tcp", addr)
+	if err == nil {
+		s.listeners[srv] = ln
+	}
+	return err
+}
+
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: s.cfg.HTTP.HeaderTimeout,
+		IdleTimeout:       s.cfg.HTTP.IdleTimeout,
+		MaxHeaderBytes:    int(s.cfg.HTTP.MaxHeader),
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken peers, all of it
+		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
+	}
+}
+
+// Run serves until ctx ends, then drains: it turns unready, closes sessions
+// spread over hub.drain, finishes requests in flight, writes the acks it has
+// gathered, and closes what New opened. It answers nil after an orderly end.
+func (s *Server) Run(ctx context.Context) error {
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	var service, listening sync.WaitGroup
+	service.Go(func() { s.service.Run(work) })
+
+	failed := make(chan error, len(s.listeners))
+	for srv, ln := range s.listeners {
+		listening.Go(func() {
+			if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("the listener on %s ended: %w", ln.Addr(), err)
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.log.Info("shutting down", "sessions", s.hub.Len())
+	err = errors.Join(err, s.end())
+	listening.Wait()
+	stopWork()
+	service.Wait()
+	return errors.Join(err, s.store.Close())
+}
+
+// end stops taking work and waits for what is under way, at most for
+// http.shutdown_timeout.
+func (s *Server) end() error {
+	close(s.draining)
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.HTTP.ShutdownTimeout)
+	defer cancel()
+	err := s.hub.Shutdown(ctx)
+	for srv := range s.listeners {
+		if cut := srv.Shutdown(ctx); cut != nil {
+			err = errors.Join(err, cut, srv.Close())
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("some connections had to be cut", "after", s.cfg.HTTP.ShutdownTimeout)
+		return nil
+	}
+	return err
+}
+
+// closeAll undoes a New that failed half-way.
+func (s *Server) closeAll() error {
+	var errs []error
+	for _, ln := range s.listeners {
+		errs = append(errs, ln.Close())
+	}
+	if s.hub != nil {
+		errs = append(errs, s.hub.Close())
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // Addr is the address of the public listener.
-func (s *Server) Addr() string { return "" }
-
-// Dev is what a configuration with Dev set was started with.
-func (s *Server) Dev() DevInfo { return DevInfo{} }
+func (s *Server) Addr() string { return s.listeners[s.public].Addr().String() }
