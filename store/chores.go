@@ -1,0 +1,202 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// choreStep bounds what periodic work does in one commit group.
+const choreStep = 1000
+
+// Expire implements [push.Chores]. Beside the entries whose TTL ended it meets
+// acked ones, whose time as history it notes, so that each waiting entry is
+// looked at when something is to be done with it and not before.
+func (s *Store) Expire(ctx context.Context, now time.Time, limit int) (int, error) {
+	return s.steps(ctx, limit, chore{
+		// Index: offline_message_waiting.
+		`SELECT 1 FROM offline_message WHERE status = 0 AND due <= ? LIMIT 1`, unixMS(now),
+		func(t *tx, limit int) (int, error) { return t.settle(now, limit) },
+	})
+}
+
+// Sweep implements [push.Chores].
+func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (int, error) {
+	done, err := s.Expire(ctx, now, limit)
+	for _, c := range s.sweeps(now) {
+		if err != nil || done >= limit {
+			return done, err
+		}
+		var n int
+		n, err = s.steps(ctx, limit-done, c)
+		done += n
+	}
+	return done, err
+}
+
+// chore is one kind of periodic work: a query that finds out whether there is
+// any up to a time, and what does up to limit of it.
+type chore struct {
+	any  string
+	upTo int64
+	step func(t *tx, limit int) (int, error)
+}
+
+func (s *Store) steps(ctx context.Context, limit int, c chore) (int, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	done := 0
+	for done < limit {
+		any, err := s.any(ctx, c.any, c.upTo)
+		if err != nil || !any {
+			return done, failed(err)
+		}
+		n, step := 0, min(limit-done, choreStep)
+		err = s.do(ctx, 100*step, func(t *tx) (err error) {
+			n, err = c.step(t, step)
+			return err
+		})
+		if err != nil {
+			return done, err
+		}
+		done += n
+		if n < step {
+			break
+		}
+	}
+	return done, nil
+}
+
+// sweeps is everything that retention ends.
+func (s *Store) sweeps(now time.Time) []chore {
+	before := func(age time.Duration) int64 { return unixMS(now.Add(-age)) }
+	remove := func(query string, upTo int64) func(*tx, int) (int, error) {
+		return func(t *tx, limit int) (int, error) { return t.execCount(query, upTo, limit) }
+	}
+	ended, keys := unixMS(now), before(s.cfg.Limits.IdempotencyWindow)
+	log, pushes := before(max(s.cfg.keepEnded(), push.MaxTTL)), before(s.cfg.keepEnded())
+	return []chore{
+		// Index: offline_message_ended.
+		{`SELECT 1 FROM offline_message WHERE status > 0 AND due <= ? LIMIT 1`, ended,
+			func(t *tx, limit int) (int, error) { return t.sweepEntries(ended, limit) }},
+		// Index: idempotency_at.
+		{`SELECT 1 FROM idempotency WHERE at < ? LIMIT 1`, keys,
+			remove(`DELETE FROM idempotency WHERE idem_key IN (SELECT idem_key FROM
+				(SELECT idem_key FROM idempotency WHERE at < ? ORDER BY at LIMIT ?) old)`, keys)},
+		// Index: token_expires.
+		{`SELECT 1 FROM token WHERE expires < ? LIMIT 1`, before(time.Hour),
+			remove(`DELETE FROM token WHERE jti IN (SELECT jti FROM
+				(SELECT jti FROM token WHERE expires < ? ORDER BY expires LIMIT ?) old)`, before(time.Hour))},
+		// Index: ack_log_at.
+		{`SELECT 1 FROM ack_log WHERE at < ? LIMIT 1`, log,
+			remove(`DELETE FROM ack_log WHERE (realm, client_id, to_seq) IN (SELECT realm, client_id, to_seq FROM
+				(SELECT realm, client_id, to_seq FROM ack_log WHERE at < ? ORDER BY at LIMIT ?) old)`, log)},
+		// Index: push_empty.
+		{`SELECT 1 FROM push WHERE placed = 0 AND state NOT IN (1, 2) AND accepted < ? LIMIT 1`, pushes,
+			remove(`DELETE FROM push WHERE id IN (SELECT id FROM
+				(SELECT id FROM push WHERE placed = 0 AND state NOT IN (1, 2) AND accepted < ? ORDER BY accepted LIMIT ?) old)`, pushes)},
+		// Index: member_left. An interval that ended is needed by jobs that
+		// were accepted before.
+		{`SELECT 1 FROM member m WHERE left_epoch IS NOT NULL AND left_epoch > ? AND ` + notNeeded + ` LIMIT 1`, 0,
+			remove(`DELETE FROM member WHERE (realm, grp, client_id, joined_epoch) IN (SELECT realm, grp, client_id, joined_epoch FROM
+				(SELECT realm, grp, client_id, joined_epoch FROM member m
+				WHERE left_epoch IS NOT NULL AND left_epoch > ? AND `+notNeeded+` LIMIT ?) old)`, 0)},
+	}
+}
+
+const notNeeded = `NOT EXISTS (SELECT 1 FROM job WHERE job.realm = m.realm AND job.grp = m.grp AND job.epoch < m.left_epoch)`
+
+// dueEntry is an entry that periodic work looks at.
+type dueEntry struct {
+	key     push.ClientKey
+	seq     uint64
+	id      int64
+	sent    int64
+	expires int64
+	mode    int
+	shared  int
+}
+
+func scanDue(r *sql.Rows, e *dueEntry) error {
+	return r.Scan(&e.key.Realm, &e.key.ID, &e.seq, &e.id, &e.sent, &e.expires, &e.mode, &e.shared)
+}
+
+const dueColumns = `realm, client_id, seq, id, send_time, expires, mode, shared`
+
+// settle decides what becomes of waiting entries that are due: expired where
+// nobody acked them in time, settled as acked where their TTL or their time as
+// history ended, otherwise a later look. Index: offline_message_waiting, then
+// offline_message's primary key.
+func (t *tx) settle(now time.Time, limit int) (int, error) {
+	if err := t.flushEntries(); err != nil {
+		return 0, err
+	}
+	rows, err := t.query(`SELECT `+dueColumns+` FROM offline_message WHERE status = 0 AND due <= ? ORDER BY due LIMIT ?`, unixMS(now), limit)
+	due, err := collect(rows, err, scanDue)
+	if err != nil {
+		return 0, err
+	}
+	for i := range due {
+		e := &due[i]
+		c, err := t.client(e.key)
+		if err != nil {
+			return 0, err
+		}
+		if err := t.settleEntry(e, c, now); err != nil {
+			return 0, err
+		}
+	}
+	return len(due), nil
+}
+
+func (t *tx) settleEntry(e *dueEntry, c *counter, now time.Time) error {
+	const settled = `UPDATE offline_message SET status = ?, due = ? WHERE realm = ? AND client_id = ? AND seq = ?`
+	at := unixMS(now)
+	keep := e.sent + t.cfg.Limits.HistoryRetention.Milliseconds()
+	acked := c == nil || e.seq <= c.cursor
+	switch {
+	case acked && (e.mode == modeOffline || e.expires <= at || keep <= at):
+		if e.mode == modeOffline {
+			keep = at
+		}
+		return t.exec(settled, statusAcked, max(keep, at), e.key.Realm, e.key.ID, int64(e.seq))
+	case acked:
+		return t.exec(settled, statusWaiting, min(e.expires, keep), e.key.Realm, e.key.ID, int64(e.seq))
+	case e.expires <= at:
+		c.touch()
+		return t.exec(`UPDATE offline_message SET status = 2, msg = NULL, due = ? WHERE realm = ? AND client_id = ? AND seq = ?`,
+			unixMS(now.Add(t.cfg.keepEnded())), e.key.Realm, e.key.ID, int64(e.seq))
+	}
+	again := max(t.cfg.Limits.HistoryRetention, time.Minute)
+	return t.exec(settled, statusWaiting, min(e.expires, unixMS(now.Add(again))), e.key.Realm, e.key.ID, int64(e.seq))
+}
+
+// sweepEntries deletes entries that ended long enough ago, and bodies that
+// nobody shares any more. Index: offline_message_ended, then primary keys.
+func (t *tx) sweepEntries(upTo int64, limit int) (int, error) {
+	if err := t.flush(); err != nil {
+		return 0, err
+	}
+	rows, err := t.query(`SELECT `+dueColumns+` FROM offline_message WHERE status > 0 AND due <= ? ORDER BY due LIMIT ?`, upTo, limit)
+	due, err := collect(rows, err, scanDue)
+	if err != nil {
+		return 0, err
+	}
+	bodies := make(map[int64]struct{})
+	for _, e := range due {
+		if err := t.exec(`DELETE FROM offline_message WHERE realm = ? AND client_id = ? AND seq = ?`, e.key.Realm, e.key.ID, int64(e.seq)); err != nil {
+			return 0, err
+		}
+		if e.shared != bodyOwn {
+			bodies[e.id] = struct{}{}
+		}
+	}
+	for id := range bodies {
+		if err := t.forgetBody(id); err != nil {
+			return 0, err
+		}
+	}
+	return len(due), nil
+}

@@ -1,0 +1,109 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// Sync is how hard a commit is pressed onto the disk.
+type Sync string
+
+// The levels of durability.
+const (
+	SyncFull   Sync = "full"   // every commit is flushed before it is answered
+	SyncNormal Sync = "normal" // a power cut may lose the last answers; a crash of the process does not
+	SyncOff    Sync = "off"    // a power cut may lose the database
+)
+
+// Config is what [Open] needs. Only Path is required.
+type Config struct {
+	// Path is the database file. Its folder is made where missing, and holds
+	// the lock that keeps a second server away.
+	Path string
+	// Sync is the durability of a commit. Empty is [SyncFull].
+	Sync Sync
+	// Limits are the domain's. The zero Config is [push.DefaultConfig].
+	Limits push.Config
+	// Clock is read for TTL, not_before and quotas. Nil is [time.Now].
+	Clock func() time.Time
+	// Listener hears of what was placed; see [Store.SetListener].
+	Listener push.CommitListener
+	// Log gets what no caller is told: commit groups that had to be tried
+	// again, connections opened anew. Nil is silence.
+	Log *slog.Logger
+	// Metrics hears of commits. The zero value is silence.
+	Metrics Metrics
+	// Timeout bounds a call whose context has no earlier deadline. Zero is
+	// 5 s.
+	Timeout time.Duration
+	// QueueLength is how many operations may wait for the writer; more wait
+	// at the door until their deadline. Zero is 4,096.
+	QueueLength int
+	// ReadConnections is the size of the read pool. Zero is 4.
+	ReadConnections int
+	// OfflineKeep is how long an acked entry of store=offline stays, unseen
+	// by history, so that its push's status can still be asked for. Zero is
+	// an hour.
+	OfflineKeep time.Duration
+}
+
+// Metrics are hooks, called by the writer; they must not block. Nil ones are
+// not called.
+type Metrics struct {
+	// Committed is a commit group: how many operations, how long it took
+	// from BEGIN to COMMIT's return.
+	Committed func(operations int, took time.Duration)
+	// Failed is a commit group that was rolled back.
+	Failed func()
+	// Waiting is how many operations are left when a group was taken.
+	Waiting func(operations int)
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Path == "" {
+		return c, errors.New("store: no database file is configured")
+	}
+	switch c.Sync {
+	case "":
+		c.Sync = SyncFull
+	case SyncFull, SyncNormal, SyncOff:
+	default:
+		return c, fmt.Errorf("store: sync is %q, and must be full, normal or off", c.Sync)
+	}
+	if c.Limits == (push.Config{}) {
+		c.Limits = push.DefaultConfig()
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	c.Timeout = orElse(c.Timeout, 5*time.Second)
+	c.QueueLength = orElse(c.QueueLength, 4096)
+	c.ReadConnections = orElse(c.ReadConnections, 4)
+	c.OfflineKeep = orElse(c.OfflineKeep, time.Hour)
+	return c, nil
+}
+
+func orElse[T ~int | ~int64](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
+}
+
+// keepEnded is how long an entry that ended (expired, cancelled …) stays, so
+// that its client is told the reason and the application can ask.
+func (c *Config) keepEnded() time.Duration {
+	return max(c.Limits.HistoryRetention, c.OfflineKeep)
+}
+
+func (s *Store) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.cfg.Timeout)
+}

@@ -1,0 +1,77 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/sunzi-push/sunzi/store/migrations"
+)
+
+// Migrate brings the schema up to what this binary knows, one version at a
+// time, and answers the versions before and after. [Open] does it by itself.
+// A database of a newer binary is refused.
+func Migrate(ctx context.Context, cfg Config) (from, to int64, err error) {
+	err = withSchema(ctx, cfg, func(p *goose.Provider) error {
+		have, want, err := versions(ctx, p)
+		if err != nil {
+			return err
+		}
+		from, to = have, want
+		if have > want {
+			return fmt.Errorf("store: %s is at schema version %d and this binary knows up to %d: run a newer sunzi", cfg.Path, have, want)
+		}
+		if have == want {
+			return nil
+		}
+		if _, err := p.Up(ctx); err != nil {
+			return fmt.Errorf("store: the schema of %s can't be brought from version %d to %d: %w", cfg.Path, have, want, err)
+		}
+		return nil
+	})
+	return from, to, err
+}
+
+// Version is the schema's version in the file (0: it is empty), and the one
+// that this binary knows.
+func Version(ctx context.Context, cfg Config) (have, known int64, err error) {
+	err = withSchema(ctx, cfg, func(p *goose.Provider) error {
+		have, known, err = versions(ctx, p)
+		return err
+	})
+	return have, known, err
+}
+
+func versions(ctx context.Context, p *goose.Provider) (have, known int64, err error) {
+	for _, s := range p.ListSources() {
+		known = max(known, s.Version)
+	}
+	have, err = p.GetDBVersion(ctx)
+	if err != nil {
+		return 0, 0, fmt.Errorf("store: the schema's version can't be read: %w", err)
+	}
+	return have, known, nil
+}
+
+func withSchema(ctx context.Context, cfg Config, f func(*goose.Provider) error) error {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return err
+	}
+	db, err := openSQLite(ctx, cfg, 1)
+	if err != nil {
+		return err
+	}
+	steps, err := fs.Sub(migrations.SQLite, "sqlite")
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, steps)
+	if err != nil {
+		return errors.Join(fmt.Errorf("store: the schema's steps can't be read: %w", err), db.Close())
+	}
+	return errors.Join(f(p), p.Close()) // closes db
+}

@@ -1,0 +1,243 @@
+package store
+
+import (
+	"database/sql"
+	"time"
+
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// Values of offline_message.status.
+const (
+	statusWaiting   = 0
+	statusAcked     = 1 // settled by periodic work; until then the cursor says it
+	statusExpired   = 2
+	statusCancelled = 3
+	statusCollapsed = 4
+	statusDropped   = 5
+	statusFailed    = 6
+	statusRedriven  = 7
+)
+
+// reasonQuota is why a full mailbox dropped an entry.
+const reasonQuota = "quota"
+
+// enter makes the client's entry: it takes the next place, after the older
+// ones of its collapse key have ended. A full mailbox refuses (told in
+// o.Rejected), drops another entry, or, where the push was promised, takes it
+// as dropped.
+func (t *tx) enter(d *delivery, c *counter, o *push.Outcome) error {
+	fits, err := t.makeRoom(d, c)
+	if err != nil {
+		return err
+	}
+	if !fits && d.standing == fresh {
+		o.Rejected = append(o.Rejected, push.Rejection{Client: c.key, Code: push.CodeMailboxFull})
+		return nil
+	}
+	if d.collapse != "" {
+		if err := t.endCollapsed(d, c); err != nil {
+			return err
+		}
+	}
+	c.head++
+	c.total += int64(d.size)
+	if d.mode == modeOffline {
+		c.offlineHead = c.head
+	}
+	t.change(c)
+	t.entries = append(t.entries, t.entry(d, c, fits))
+	if !fits {
+		c.gone++
+		c.goneBytes += int64(d.size)
+		return nil
+	}
+	if n := len(c.victims); n > 0 && d.priority < c.victims[n-1].priority {
+		c.victims = nil
+	}
+	o.Placed = append(o.Placed, push.Placement{Client: c.key, Seq: c.head})
+	return nil
+}
+
+func (t *tx) entry(d *delivery, c *counter, fits bool) entryRow {
+	sent := unixMS(d.message.Sent)
+	r := entryRow{
+		key: c.key, seq: c.head, id: d.message.ID, sent: sent, size: d.size, total: c.total,
+		priority: d.priority, expires: d.expires, mode: d.mode,
+		due: min(d.expires, unixMS(t.now.Add(t.retention()))),
+	}
+	r.shared = d.shared
+	if d.shared != bodyShared {
+		r.msg = string(d.message.Body)
+	}
+	if d.collapse != "" {
+		r.collapse = d.collapse
+		if t.collapse == nil {
+			t.collapse = make(map[collapseID]struct{})
+		}
+		t.collapse[collapseID{c.key, d.collapse}] = struct{}{}
+	}
+	if !fits {
+		r.msg, r.status, r.reason = nil, statusDropped, reasonQuota
+		r.due = unixMS(t.now.Add(t.cfg.keepEnded()))
+	}
+	return r
+}
+
+// retention is when an entry that waits is looked at for the first time. One
+// that keeps no history is looked at rarely: its ack has it deleted.
+func (t *tx) retention() time.Duration {
+	if r := t.cfg.Limits.HistoryRetention; r > 0 {
+		return r
+	}
+	return push.MaxTTL
+}
+
+// endCollapsed ends the waiting entries of the delivery's collapse key. Index:
+// offline_message_collapse.
+func (t *tx) endCollapsed(d *delivery, c *counter) error {
+	if _, buffered := t.collapse[collapseID{c.key, d.collapse}]; buffered {
+		if err := t.flushEntries(); err != nil {
+			return err
+		}
+	}
+	n, err := t.execCount(`UPDATE offline_message SET status = 4, msg = NULL, due = ?
+		WHERE realm = ? AND client_id = ? AND collapse_key = ? AND status = 0 AND seq > ? AND expires > ?`,
+		unixMS(t.now.Add(t.cfg.keepEnded())), c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now))
+	if n > 0 {
+		c.touch()
+	}
+	return err
+}
+
+// makeRoom reports whether the mailbox can take the delivery, after dropping
+// others where that is the policy. Counters bound the backlog from above; only
+// where the bound is passed are entries counted, and not more than once a
+// second while nothing but pushes happens.
+func (t *tx) makeRoom(d *delivery, c *counter) (bool, error) {
+	if t.roomFor(d, c, 0, 0) {
+		return true, nil
+	}
+	if now := unixMS(t.now); c.counted == 0 || now-c.counted >= 1000 || now < c.counted {
+		if err := t.count(c); err != nil {
+			return false, err
+		}
+		if t.roomFor(d, c, 0, 0) {
+			return true, nil
+		}
+	}
+	var ending, endingBytes int
+	if d.collapse != "" {
+		if err := t.flushEntries(); err != nil {
+			return false, err
+		}
+		// Index: offline_message_collapse.
+		if _, err := t.row(`SELECT COUNT(*), COALESCE(SUM(size), 0) FROM offline_message
+			WHERE realm = ? AND client_id = ? AND collapse_key = ? AND status = 0 AND seq > ? AND expires > ?`,
+			[]any{c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now)}, &ending, &endingBytes); err != nil {
+			return false, err
+		}
+		if t.roomFor(d, c, ending, endingBytes) {
+			return true, nil
+		}
+	}
+	if t.cfg.Limits.Overflow != push.OverflowDrop {
+		return false, nil
+	}
+	return t.dropFor(d, c)
+}
+
+// roomFor compares with the quotas, as if some entries had ended.
+func (t *tx) roomFor(d *delivery, c *counter, ending, endingBytes int) bool {
+	l := &t.cfg.Limits
+	entries := int(c.head-c.cursor) - c.gone - ending
+	size := c.total - c.acked - c.goneBytes - int64(endingBytes)
+	return (l.MailboxEntries <= 0 || entries < l.MailboxEntries) &&
+		(l.MailboxBytes <= 0 || size+int64(d.size) <= l.MailboxBytes)
+}
+
+// count finds out how much of the mailbox's bound has ended. Index:
+// offline_message's primary key.
+func (t *tx) count(c *counter) error {
+	if err := t.flushEntries(); err != nil {
+		return err
+	}
+	var n int
+	var size int64
+	_, err := t.row(`SELECT COUNT(*), COALESCE(SUM(size), 0) FROM offline_message
+		WHERE realm = ? AND client_id = ? AND seq > ? AND status = 0 AND expires > ?`,
+		[]any{c.key.Realm, c.key.ID, int64(c.cursor), unixMS(t.now)}, &n, &size)
+	c.gone = int(c.head-c.cursor) - n
+	c.goneBytes = c.total - c.acked - size
+	c.counted = unixMS(t.now)
+	return err
+}
+
+// victim is an entry that a full mailbox would drop next.
+type victim struct {
+	seq      uint64
+	priority int
+	size     int
+}
+
+// dropFor drops waiting entries, those of lowest priority first and of these
+// the oldest, until the delivery fits. It never drops one that is worth more
+// than the delivery: then the delivery is what does not fit, and none is
+// dropped.
+func (t *tx) dropFor(d *delivery, c *counter) (bool, error) {
+	if l := t.cfg.Limits.MailboxBytes; l > 0 && int64(d.size) > l {
+		return false, nil
+	}
+	if err := t.flushEntries(); err != nil {
+		return false, err
+	}
+	for limit := victimsKept; ; limit *= 8 {
+		n, size := 0, 0
+		for n < len(c.victims) && c.victims[n].priority <= d.priority && !t.roomFor(d, c, n, size) {
+			size += c.victims[n].size
+			n++
+		}
+		if t.roomFor(d, c, n, size) {
+			return true, t.drop(c, n)
+		}
+		if n < len(c.victims) || limit > victimsKept && len(c.victims) < limit/8 {
+			return false, nil // what is left is worth more, or nothing is left
+		}
+		if err := t.findVictims(c, limit); err != nil {
+			return false, err
+		}
+	}
+}
+
+const victimsKept = 256
+
+// findVictims reads what would be dropped next; it serves for as many pushes.
+// Index: offline_message's primary key, one client's range, sorted.
+func (t *tx) findVictims(c *counter, limit int) error {
+	rows, err := t.query(`SELECT seq, priority, size FROM offline_message
+		WHERE realm = ? AND client_id = ? AND seq > ? AND status = 0 AND expires > ?
+		ORDER BY priority, seq LIMIT ?`, c.key.Realm, c.key.ID, int64(c.cursor), unixMS(t.now), limit)
+	c.victims, err = collect(rows, err, func(r *sql.Rows, v *victim) error { return r.Scan(&v.seq, &v.priority, &v.size) })
+	return err
+}
+
+// drop drops the first n victims.
+func (t *tx) drop(c *counter, n int) error {
+	for _, v := range c.victims[:n] {
+		if _, err := t.end(c.key, v.seq, statusDropped, reasonQuota, 0); err != nil {
+			return err
+		}
+		c.gone++
+		c.goneBytes += int64(v.size)
+	}
+	c.victims = c.victims[n:]
+	return nil
+}
+
+// end marks a waiting entry as ended and lets go of its content; it answers 0
+// where it does not wait. Index: offline_message's primary key.
+func (t *tx) end(key push.ClientKey, seq uint64, status int, reason string, code int) (int, error) {
+	return t.execCount(`UPDATE offline_message SET status = ?, reason = ?, code = ?, msg = NULL, due = ?
+		WHERE realm = ? AND client_id = ? AND seq = ? AND status = 0`,
+		status, reason, code, unixMS(t.now.Add(t.cfg.keepEnded())), key.Realm, key.ID, int64(seq))
+}

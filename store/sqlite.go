@@ -1,0 +1,72 @@
+package store
+
+// Everything that only SQLite has: how it is opened, how a transaction starts,
+// which of its errors mean that the connection is not to be trusted any more.
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+
+	"modernc.org/sqlite"
+)
+
+const sqliteBegin = "BEGIN IMMEDIATE"
+
+// openSQLite opens a pool of at most n connections. The WAL is checkpointed by
+// the writer's own commits; the timeout on a busy file matters only beside
+// tools that read the file.
+func openSQLite(ctx context.Context, cfg Config, n int) (*sql.DB, error) {
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
+		"busy_timeout(5000)",
+		"journal_mode(WAL)",
+		"synchronous(" + string(cfg.Sync) + ")",
+		"cache_size(-65536)", // KiB, negative: bytes rather than pages
+		"temp_store(MEMORY)",
+		"wal_autocheckpoint(4000)", // pages of 4 KiB; a checkpoint holds up one commit group
+	}}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: cfg.Path}).EscapedPath(), RawQuery: q.Encode()}).String())
+	if err != nil {
+		return nil, fmt.Errorf("store: %s can't be opened: %w", cfg.Path, err)
+	}
+	db.SetMaxOpenConns(n)
+	db.SetMaxIdleConns(n)
+	if err := db.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %s can't be opened: %w", cfg.Path, openReason(cfg.Path, err)), db.Close())
+	}
+	return db, nil
+}
+
+// openReason prefers the system's own word for why a file can't be opened.
+func openReason(path string, err error) error {
+	f, sysErr := os.OpenFile(path, os.O_RDWR, 0)
+	if sysErr != nil && !errors.Is(sysErr, os.ErrNotExist) {
+		return plain(sysErr)
+	}
+	if sysErr == nil {
+		_ = f.Close() // only opened to see whether it can be
+	}
+	return err
+}
+
+// Primary result codes after which neither the connection's cache nor ours may
+// be believed (sqlite.org/rescode.html).
+var sqliteBroken = map[int]bool{
+	7:  true, // NOMEM
+	8:  true, // READONLY
+	10: true, // IOERR
+	11: true, // CORRUPT
+	13: true, // FULL
+	14: true, // CANTOPEN
+	26: true, // NOTADB
+}
+
+// broken reports whether err is of the file or disk, so that trying each
+// operation on its own would only repeat it.
+func broken(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && sqliteBroken[e.Code()&0xff]
+}

@@ -1,0 +1,313 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// Bounds of one commit group: what is lost on a failure, and how long the
+// first to join waits for the last.
+const (
+	groupOps   = 1024
+	groupBytes = 8 << 20
+)
+
+// op is one operation that changes the database: it joins a commit group.
+type op struct {
+	// run does the work in the group's transaction. It may run more than
+	// once, and is then to start afresh. A *push.Error that it returns is an
+	// answer, and nothing of the operation was written; any other error is
+	// the database's and rolls back the group.
+	run  func(*tx) error
+	size int // bytes that it writes, roughly
+
+	state atomic.Int32  // opWaiting, then opTaken by the writer or opWithdrawn by its caller
+	err   error         // written by the writer before done
+	done  chan struct{} // one value from the writer: it is settled
+}
+
+const (
+	opWaiting int32 = iota
+	opTaken
+	opWithdrawn
+)
+
+// do has run executed by the writer and returns when its commit group is
+// durable, or with its answer. Where ctx ends first, an operation that was not
+// taken yet is withdrawn (CodeNoStore: nothing happened); of one that was, the
+// outcome is unknown (CodeTimeout).
+func (s *Store) do(ctx context.Context, size int, run func(*tx) error) error {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	o := &op{run: run, size: size, done: make(chan struct{}, 1)}
+	select {
+	case <-s.closing:
+		return errClosed()
+	default:
+	}
+	select {
+	case s.queue <- o:
+	case <-s.closing:
+		return errClosed()
+	case <-ctx.Done():
+		return &push.Error{Code: push.CodeOverloaded, Message: "too many writes wait for the store; nothing was accepted", RetryAfter: time.Second, Cause: ctx.Err()}
+	}
+	select {
+	case <-o.done:
+		return o.err
+	case <-ctx.Done():
+		if o.state.CompareAndSwap(opWaiting, opWithdrawn) {
+			return &push.Error{Code: push.CodeNoStore, Message: "the store did not get to it in time; nothing was accepted", RetryAfter: time.Second, Cause: ctx.Err()}
+		}
+		return &push.Error{Code: push.CodeTimeout, Message: "the store did not finish in time; the outcome is unknown", Cause: ctx.Err()}
+	case <-s.ended:
+	}
+	if o.state.CompareAndSwap(opWaiting, opWithdrawn) { // it came after the writer's last look
+		return errClosed()
+	}
+	<-o.done
+	return o.err
+}
+
+func errClosed() error {
+	return &push.Error{Code: push.CodeNoStore, Message: "the store is closed"}
+}
+
+// writer is the one goroutine that changes the database. All fields are its
+// own.
+type writer struct {
+	store    *Store
+	db       *sql.DB // at most one connection
+	conn     *sql.Conn
+	stmts    map[string]*sql.Stmt // of conn, by SQL text
+	counters *counters            // what conn would read of table client
+	inserts  map[insertShape]string
+}
+
+// run takes what waits, commits it together, and takes again: the size of a
+// group follows the load. It ends when the store closes and the queue is empty.
+func (w *writer) run() {
+	defer func() {
+		w.disconnect()
+		w.store.closeErr = w.db.Close()
+		close(w.store.ended)
+	}()
+	group := make([]*op, 0, groupOps)
+	for {
+		select {
+		case o := <-w.store.queue:
+			group = w.gather(group[:0], o)
+			w.commit(group)
+			clear(group)
+		case <-w.store.closing:
+			for {
+				select {
+				case o := <-w.store.queue:
+					group = w.gather(group[:0], o)
+					w.commit(group)
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// gather joins to first what waits behind it. It yields a few times while the
+// group still grows: callers that the last commit woke are about to come back,
+// and a flush for one of them costs as much as a flush for all.
+func (w *writer) gather(group []*op, first *op) []*op {
+	size, calm := 0, 0
+	for o := first; ; {
+		if o.state.CompareAndSwap(opWaiting, opTaken) {
+			group = append(group, o)
+			size += o.size
+		}
+		if len(group) >= groupOps || size >= groupBytes {
+			return group
+		}
+		o = nil
+		for o == nil {
+			select {
+			case o = <-w.store.queue:
+				calm = 0
+			default:
+				if calm++; calm > 2 {
+					return group
+				}
+				runtime.Gosched()
+			}
+		}
+	}
+}
+
+// commit settles every operation of the group.
+func (w *writer) commit(group []*op) {
+	if len(group) == 0 {
+		return
+	}
+	if f := w.store.cfg.Metrics.Waiting; f != nil {
+		f(len(w.store.queue))
+	}
+	err := w.attempt(group)
+	if err == nil {
+		return
+	}
+	lost := errors.Is(err, errCommit) || broken(err)
+	w.store.cfg.Log.Warn("a commit group was rolled back", "operations", len(group), "connection_lost", lost, "err", err)
+	if lost || len(group) == 1 {
+		w.disconnect() // what the next transaction sees is read from the file again
+		settle(group, failed(err))
+		return
+	}
+	for i := range group {
+		if err := w.attempt(group[i : i+1]); err != nil {
+			w.store.cfg.Log.Error("an operation failed in the database", "err", err)
+			w.disconnect()
+			settle(group[i:i+1], failed(err))
+		}
+	}
+}
+
+// errCommit marks a COMMIT that failed: trying again could do it twice.
+var errCommit = errors.New("store: commit failed")
+
+// attempt runs the operations in one transaction. When it returns nil all of
+// them are settled; otherwise none is, and nothing was written.
+func (w *writer) attempt(group []*op) error {
+	start := time.Now()
+	if err := w.connect(); err != nil {
+		return err
+	}
+	if err := w.exec(sqliteBegin); err != nil {
+		return err
+	}
+	t := &tx{w: w, cfg: &w.store.cfg, counters: w.counters, now: w.store.cfg.Clock()}
+	err := t.run(group)
+	if err == nil {
+		if err = w.exec("COMMIT"); err != nil {
+			err = errors.Join(errCommit, err)
+		}
+	}
+	if err != nil {
+		w.rollback()
+		return err
+	}
+	w.counters.trim()
+	if f := w.store.cfg.Metrics.Committed; f != nil {
+		f(len(group), time.Since(start))
+	}
+	t.tell(w.store.listener.Load())
+	settle(group, nil)
+	return nil
+}
+
+// settle answers with err, or where that is nil with each operation's own.
+func settle(group []*op, err error) {
+	for _, o := range group {
+		if err != nil {
+			o.err = err
+		}
+		o.done <- struct{}{}
+	}
+}
+
+// rollback forgets what the transaction did, here and in the file.
+func (w *writer) rollback() {
+	w.counters.drop()
+	if f := w.store.cfg.Metrics.Failed; f != nil {
+		f()
+	}
+	if err := w.exec("ROLLBACK"); err != nil {
+		// After some errors SQLite has rolled back by itself; after others the
+		// connection is beyond use. A new one is right for both.
+		w.disconnect()
+	}
+}
+
+func (w *writer) connect() error {
+	if w.conn != nil {
+		return nil
+	}
+	conn, err := w.db.Conn(context.Background())
+	if err != nil {
+		return err
+	}
+	w.conn, w.stmts = conn, make(map[string]*sql.Stmt)
+	w.counters.drop()
+	return nil
+}
+
+// disconnect closes the connection with everything that was cached of it.
+func (w *writer) disconnect() {
+	w.counters.drop()
+	if w.conn == nil {
+		return
+	}
+	for _, stmt := range w.stmts {
+		_ = stmt.Close() // the connection is closed next
+	}
+	// A connection that reports itself bad is closed, not kept in the pool.
+	_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = w.conn.Close()
+	w.conn, w.stmts = nil, nil
+}
+
+func (w *writer) stmt(query string) (*sql.Stmt, error) {
+	if stmt := w.stmts[query]; stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := w.conn.PrepareContext(context.Background(), query)
+	if err == nil {
+		w.stmts[query] = stmt
+	}
+	return stmt, err
+}
+
+// exec runs on the writer's connection, without a deadline: a statement that
+// was begun is finished, callers stop waiting by themselves.
+func (w *writer) exec(query string, args ...any) error {
+	_, err := w.execCount(query, args...)
+	return err
+}
+
+func (w *writer) execCount(query string, args ...any) (int, error) {
+	stmt, err := w.stmt(query)
+	if err != nil {
+		return 0, err
+	}
+	res, err := stmt.Exec(args...)
+	if err != nil {
+		return 0, err
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}
+
+func (w *writer) query(query string, args ...any) (*sql.Rows, error) {
+	stmt, err := w.stmt(query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.Query(args...)
+}
+
+// row scans the one row that query finds; false where there is none.
+func (w *writer) row(query string, args []any, into ...any) (bool, error) {
+	stmt, err := w.stmt(query)
+	if err != nil {
+		return false, err
+	}
+	err = stmt.QueryRow(args...).Scan(into...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
