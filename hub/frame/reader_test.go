@@ -220,6 +220,7 @@ func TestReaderStates(t *testing.T) {
 		{"half a header", text[:3], true, false},
 		{"half a payload", text[:8], true, false},
 		{"whole message", text, false, true},
+		{"whole ping", masked(Frame{Op: Ping, Payload: []byte("hello")}), false, true},
 		{"open message", masked(Frame{Op: Text, More: true}), true, false},
 		{"closed", masked(Frame{Op: Close}), false, false},
 		{"closed inside a message", append(masked(Frame{Op: Text, More: true}), masked(Frame{Op: Close})...), false, false},
