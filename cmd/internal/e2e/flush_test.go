@@ -139,14 +139,15 @@ func TestAFailedFlushIsNotAnswered(t *testing.T) {
 	})
 	var history struct {
 		Messages []struct {
-			Seq  string `json:"seq"`
-			Data any    `json:"data"`
+			Message struct {
+				Data any `json:"data"`
+			} `json:"message"`
 		} `json:"messages"`
 	}
 	s.must(t, request{method: "GET", path: "/v1/clients/" + s.ClientID + "/messages"}, &history)
 	var got []any
 	for _, m := range history.Messages {
-		got = append(got, m.Data)
+		got = append(got, m.Message.Data)
 	}
 	if fmt.Sprint(got) != "[before during]" {
 		t.Fatalf("the mailbox holds %v, want each push once", got)
