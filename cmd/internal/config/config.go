@@ -45,6 +45,7 @@ type Config struct {
 
 // Admin is the operator's listener: /livez, /readyz, /metrics, /version.
 type Admin struct {
+	Pprof  bool   `koanf:"pprof" doc:"Serve /debug/pprof/ on the operator's listener, for profiles. A profile slows the server while it is taken."`
 	Listen string `koanf:"listen" doc:"Address of the operator's listener, host:port. It knows no credentials: keep it off public networks. Empty: none."`
 }
 

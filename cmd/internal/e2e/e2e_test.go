@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -211,4 +210,3 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-var errGone = errors.New("the server is gone")

@@ -2,10 +2,15 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/sunzi-push/sunzi/api/console"
 	"github.com/sunzi-push/sunzi/cmd/internal/config"
 	"github.com/sunzi-push/sunzi/cmd/internal/devdata"
 	"github.com/sunzi-push/sunzi/push"
@@ -20,6 +25,19 @@ type DevInfo struct {
 	APIKey   string `json:"api_key"`
 	ClientID string `json:"client_id"`
 	Token    string `json:"token"`
+}
+
+// Curl is one line for a shell that pushes to the client.
+func (d DevInfo) Curl() string {
+	return fmt.Sprintf(`curl -sS %s/v1/push -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' `+
+		`-d '{"to":{"client":"%s"},"topic":"greeting","data":"hello"}'`, d.URL, d.APIKey, d.ClientID)
+}
+
+// Snippet is JavaScript, for a module, that receives as the client.
+func (d DevInfo) Snippet() string {
+	return fmt.Sprintf(`import { connect } from '%s/client/sunzi.js';
+const push = connect('%s', { token: '%s' });
+push.on('*', m => console.log(m.topic, m.data));`, d.URL, d.WSURL, d.Token)
 }
 
 // Dev is what a configuration with Dev set was started with.
@@ -54,12 +72,25 @@ func (s *Server) introduceDev() error {
 	if err := s.devClient(ctx, secrets); err != nil {
 		return err
 	}
-	url := "http://" + s.Addr()
+	url := "http://" + reachable(s.Addr())
 	s.dev = DevInfo{
 		URL: url, WSURL: "ws" + strings.TrimPrefix(url, "http") + "/ws", Page: url + "/",
 		APIKey: secrets.APIKey, ClientID: secrets.ClientID, Token: secrets.Token,
 	}
 	return s.data.Save()
+}
+
+// reachable is a listening address as this machine can open it: every
+// interface means the loopback one too.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // renewBefore is the life that a kept token must still have at the start.
@@ -85,4 +116,30 @@ func (s *Server) devClient(ctx context.Context, secrets *devdata.Secrets) error 
 	return err
 }
 
-func (s *Server) livePage() http.Handler { return nil }
+// livePage is the page of sunzi dev and the settings that it loads.
+func (s *Server) livePage() http.Handler {
+	var mu sync.Mutex // over the kept secrets: the page may be open twice
+	return console.Handler(console.Config{
+		Listen: s.cfg.Listen, Log: s.log,
+		Settings: func(ctx context.Context) (console.Settings, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			before := s.data.Secrets
+			if err := s.devClient(ctx, &s.data.Secrets); err != nil {
+				return console.Settings{}, err
+			}
+			now := s.data.Secrets
+			if now != before {
+				if err := s.data.Save(); err != nil {
+					return console.Settings{}, err
+				}
+			}
+			d := s.dev
+			d.ClientID, d.Token = now.ClientID, now.Token
+			return console.Settings{
+				WSURL: d.WSURL, ClientID: d.ClientID, Token: d.Token, APIKey: d.APIKey,
+				Curl: d.Curl(), Snippet: d.Snippet(),
+			}, nil
+		},
+	})
+}

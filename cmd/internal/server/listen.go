@@ -3,6 +3,7 @@ package server
 import (
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"sync/atomic"
 )
 
@@ -25,4 +26,15 @@ func boundPending(limit int64) func(net.Conn, http.ConnState) {
 			held.Add(-1)
 		}
 	}
+}
+
+// pprofHandler serves the runtime's profiles. Importing net/http/pprof also
+// registers them on http.DefaultServeMux, which nothing here serves.
+func pprofHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
 }

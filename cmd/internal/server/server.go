@@ -155,7 +155,12 @@ func (s *Server) joinAdmin() error {
 	if s.cfg.Admin.Listen == "" {
 		return nil
 	}
+	var profiles http.Handler
+	if s.cfg.Admin.Pprof {
+		profiles = pprofHandler()
+	}
 	s.admin = s.httpServer(api.Admin(api.AdminDeps{
+		Console: profiles,
 		Ready: map[string]func(context.Context) error{
 			"store": s.store.Ping,
 			"drain": func(context.Context) error {
