@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sunzi-push/sunzi/cmd/internal/config"
+	"github.com/sunzi-push/sunzi/store"
+)
+
+func migrateCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the store's schema up to what this binary knows",
+		Long: `Bring the store's schema up to what this binary knows. A server does so by
+itself when it starts; this is for those who want to do it before.`,
+		Args: cobra.NoArgs,
+	}
+	s := settingFlags(c, "data", "store.path")
+	check := c.Flags().Bool("check", false, "change nothing; fail where the schema is not up to date")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		base := config.Default()
+		base.Dev = true // no secret is needed
+		l, err := s.load(c, base)
+		if err != nil {
+			return err
+		}
+		cfg := store.Config{Path: l.Config.StorePath(), Limits: l.Config.PushConfig()}
+		if *check {
+			have, known, err := store.Version(c.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			if have != known {
+				return fmt.Errorf("%s is at schema version %d, this binary knows %d", cfg.Path, have, known)
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s is at schema version %d, up to date\n", cfg.Path, have)
+			return err
+		}
+		from, to, err := store.Migrate(c.Context(), cfg)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(c.OutOrStdout(), "%s is at schema version %d (was %d)\n", cfg.Path, to, from)
+		return err
+	}
+	return c
+}
