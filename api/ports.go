@@ -73,6 +73,13 @@ type TokenRecords interface {
 	Token(ctx context.Context, jti string) (token.Record, error)
 }
 
+// Sessions is what the API needs of push.Sessions, the table of live ones.
+type Sessions interface {
+	Attach(key push.ClientKey, s push.Session)
+	Detach(key push.ClientKey, s push.Session)
+	Of(key push.ClientKey) []push.Session
+}
+
 // Backend serves sessions: push.Gate and push.Desk together. Admit and Check
 // may block; the others never do, and call done on any goroutine, at most
 // once. Fetch does not call done once alive answers false.
@@ -92,7 +99,7 @@ type Deps struct {
 	Pusher    Pusher
 	Clients   Clients
 	Groups    Groups
-	Sessions  push.Sessions
+	Sessions  Sessions
 	Keys      Keyring
 	Authority Authority
 	Tokens    TokenRecords // nil: keys bound to a realm can't revoke by token ID

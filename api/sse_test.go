@@ -1,0 +1,373 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sunzi-push/sunzi/push"
+	"github.com/sunzi-push/sunzi/push/token"
+)
+
+// reader is a client of an event stream on a real socket.
+type reader struct {
+	t    *testing.T
+	res  *http.Response
+	scan *bufio.Scanner
+	stop context.CancelFunc
+}
+
+type readEvent struct {
+	name, id, data, retry string
+	msg                   map[string]any
+}
+
+// serveStreams puts the server on a socket and mints a token for client a.
+func (s *server) serveStreams() (url, raw string) {
+	ts := httptest.NewServer(s.handler)
+	s.t.Cleanup(ts.Close)
+	raw, _, _ = s.world.Mint(s.t.Context(), token.MintRequest{Client: "a"})
+	return ts.URL, raw
+}
+
+func openStream(t *testing.T, url, raw string, headers ...string) *reader {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	r, err := http.NewRequestWithContext(ctx, "GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+raw)
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Set(name, value)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cancel(); res.Body.Close() })
+	scan := bufio.NewScanner(res.Body)
+	scan.Buffer(nil, 1<<20)
+	return &reader{t, res, scan, cancel}
+}
+
+// next is the next event; heartbeats are passed over. ok is false at the end.
+func (r *reader) next() (e readEvent, ok bool) {
+	r.t.Helper()
+	for r.scan.Scan() {
+		line := r.scan.Text()
+		field, value, _ := strings.Cut(line, ": ")
+		switch field {
+		case "event":
+			e.name = value
+		case "id":
+			e.id = value
+		case "retry":
+			e.retry = value
+		case "data":
+			e.data = value
+			if err := json.Unmarshal([]byte(value), &e.msg); err != nil {
+				r.t.Fatalf("data %q: %v", value, err)
+			}
+			if e.msg["type"] != e.name {
+				r.t.Fatalf("event %s holds %s", e.name, value)
+			}
+		case "":
+			if e.data != "" {
+				return e, true
+			}
+		}
+	}
+	return e, false
+}
+
+// want reads the next event, which must be of that name.
+func (r *reader) want(name string) readEvent {
+	r.t.Helper()
+	e, ok := r.next()
+	if !ok || e.name != name {
+		r.t.Fatalf("got event %q (%s), want %q; end is %v, err %v", e.name, e.data, name, !ok, r.scan.Err())
+	}
+	return e
+}
+
+// ends reads to the last event, which must tell the close code.
+func (r *reader) ends(code push.CloseCode) readEvent {
+	r.t.Helper()
+	var last readEvent
+	for {
+		e, ok := r.next()
+		if !ok {
+			break
+		}
+		last = e
+	}
+	if last.name != "error" || last.msg["close"] != float64(code) {
+		r.t.Errorf("last event is %q %s, want close %d", last.name, last.data, code)
+	}
+	return last
+}
+
+var clientA = push.ClientKey{ID: "a"}
+
+func TestStreamReplaysThenGoesLive(t *testing.T) {
+	s := newServer(t)
+	url, raw := s.serveStreams()
+	s.world.commit(clientA, `1`)
+	s.world.commit(clientA, `2`)
+	s.world.boxes[clientA].items = append(s.world.boxes[clientA].items, push.Item{Seq: 3, To: 3, Reason: push.GapExpired})
+
+	r := openStream(t, url+"/v1/events", raw)
+	if h := r.res.Header; !strings.HasPrefix(h.Get("Content-Type"), "text/event-stream") || h.Get("X-Accel-Buffering") != "no" || h.Get("refresh-token") != "fresh" {
+		t.Errorf("headers are %v", h)
+	}
+	w := r.want("welcome")
+	if w.msg["client_id"] != "a" || w.msg["incarnation"] != "00000000000000aa" || w.id != "" || w.retry == "" {
+		t.Errorf("welcome is %+v", w)
+	}
+	for seq := 1; seq <= 2; seq++ {
+		m := r.want("message")
+		if m.id != fmt.Sprintf("%d-00000000000000aa", seq) || m.msg["seq"] != fmt.Sprint(seq) || m.msg["data"] != float64(seq) || m.msg["replayed"] != true {
+			t.Errorf("message %d is %+v", seq, m)
+		}
+	}
+	if g := r.want("gap"); g.id != "3-00000000000000aa" || g.msg["reason"] != "expired" {
+		t.Errorf("gap is %+v", g)
+	}
+	r.want("replay_complete")
+	s.world.commit(clientA, `"live"`)
+	if m := r.want("message"); m.msg["seq"] != "4" || m.msg["replayed"] != nil {
+		t.Errorf("live message is %+v", m)
+	}
+	st := s.must(200, "GET", "/v1/clients/a", "")
+	conn := st.body["connections"].([]any)[0].(map[string]any)
+	if conn["transport"] != "sse" || conn["last_message"] == nil || conn["remote"] != "127.0.0.1" {
+		t.Errorf("status is %s", st.raw)
+	}
+}
+
+// TestStreamsMissNothing commits from several goroutines while the client
+// comes and goes with the browser's Last-Event-ID: it sees each place once, in
+// order.
+func TestStreamsMissNothing(t *testing.T) {
+	s := newServer(t, func(c *Config, _ *Deps) { c.SSE.Queue, c.SSE.PageBytes = 4, 1000 })
+	url, raw := s.serveStreams()
+	const committers, each = 4, 100
+	var wg sync.WaitGroup
+	var order sync.Mutex // the store commits in order, and tells in that order
+	for range committers {
+		wg.Go(func() {
+			for range each {
+				order.Lock()
+				s.world.commit(clientA, `{"pad":"`+strings.Repeat("x", 50)+`"}`)
+				order.Unlock()
+			}
+		})
+	}
+	seen, id := 0, ""
+	for reconnects := 0; seen < committers*each; reconnects++ {
+		var headers []string
+		if id != "" {
+			headers = append(headers, "Last-Event-ID: "+id)
+		}
+		r := openStream(t, url+"/v1/events", raw, headers...)
+		for n := 0; seen < committers*each && n < 60; {
+			e, ok := r.next()
+			if !ok {
+				t.Fatalf("the stream ended after %d messages", seen)
+			}
+			if e.name != "message" {
+				continue
+			}
+			seen++
+			n++
+			if id = e.id; e.msg["seq"] != strconv.Itoa(seen) {
+				t.Fatalf("message %d has sequence %v", seen, e.msg["seq"])
+			}
+		}
+		r.stop()
+	}
+	wg.Wait()
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	if c := s.world.boxes[clientA].cursor; c < 300 {
+		t.Errorf("cursor is %d: Last-Event-ID did not ack", c)
+	}
+}
+
+func TestStreamTakesACursorOfItsOwnIncarnationOnly(t *testing.T) {
+	s := newServer(t)
+	url, raw := s.serveStreams()
+	for range 5 {
+		s.world.commit(clientA, `1`)
+	}
+	for _, c := range []struct {
+		query, header string
+		first         string
+	}{
+		{"", "3-00000000000000bb", "1"}, // another life's: must neither ack nor skip
+		{"?cursor=1&incarnation=00000000000000bb", "", "1"},
+		{"?cursor=1", "", "2"},
+		{"?cursor=1", "3-00000000000000aa", "4"},
+	} {
+		var headers []string
+		if c.header != "" {
+			headers = []string{"Last-Event-ID: " + c.header}
+		}
+		r := openStream(t, url+"/v1/events"+c.query, raw, headers...)
+		r.want("welcome")
+		if m := r.want("message"); m.msg["seq"] != c.first {
+			t.Errorf("%+v: first is %v", c, m.msg["seq"])
+		}
+		r.stop()
+	}
+}
+
+func TestStreamTellsNoticesAndLiveMessages(t *testing.T) {
+	s := newServer(t)
+	url, raw := s.serveStreams()
+	r := openStream(t, url+"/v1/events", raw)
+	r.want("welcome")
+	r.want("replay_complete")
+	session := s.world.Of(clientA)[0]
+	for kind := push.NoticeTombstone; kind <= push.NoticeTokenExpiring; kind++ {
+		session.Notify(push.Notice{Kind: kind, PushID: 5, Seq: 6, Group: "g", ClientID: "b", SenderName: "B", SenderType: "client", ExpiresInMilli: 7})
+	}
+	for _, name := range []string{"tombstone", "member_joined", "member_left", "typing", "token_expiring"} {
+		if e := r.want(name); e.id != "" {
+			t.Errorf("%s has an ID", name)
+		}
+	}
+	body := push.BuildBody(push.BodyFields{ID: 1, Sent: s.world.now, Data: []byte(`"now"`)})
+	if !session.Live(&push.Message{ID: 1, Body: body}) {
+		t.Error("a live message was dropped")
+	}
+	if m := r.want("message"); m.id != "" || m.msg["seq"] != nil || m.msg["data"] != "now" {
+		t.Errorf("live message is %+v", m)
+	}
+}
+
+func TestNewestStreamWins(t *testing.T) {
+	s := newServer(t)
+	url, raw := s.serveStreams()
+	first := openStream(t, url+"/v1/events", raw)
+	first.want("welcome")
+	openStream(t, url+"/v1/events", raw).want("welcome")
+	first.ends(push.CloseReplaced)
+}
+
+func TestStreamsAreRefusedAsSocketsAre(t *testing.T) {
+	s := newServer(t, func(c *Config, _ *Deps) { c.SSE.MaxStreams = 1 })
+	s.mustFail(push.CodeNotSignedIn, "GET", "/v1/events", "", "Authorization:")
+	s.mustFail(push.CodeBadCredentials, "GET", "/v1/events", "", "Authorization: Bearer x")
+	s.mustFail(push.CodeNotSignedIn, "GET", "/v1/events?token=x", "", "Authorization:")
+	s.mustFail(push.CodeInvalidField, "GET", "/v1/events", "", "Last-Event-ID: x")
+	bound, _, _ := s.world.Mint(t.Context(), token.MintRequest{Client: "a", Device: "phone"})
+	s.mustFail(push.CodeForbidden, "GET", "/v1/events?device=tablet", "", "Authorization: Bearer "+bound)
+	s.world.fail["Admit"] = errors.New("down")
+	s.mustFail(push.CodeNoAuth, "GET", "/v1/events", "")
+	clear(s.world.fail)
+
+	url, raw := s.serveStreams()
+	openStream(t, url+"/v1/events", raw).want("welcome")
+	s.mustFail(push.CodeOverloaded, "GET", "/v1/events", "", "Authorization: Bearer "+raw)
+}
+
+func TestRefusalsReadAsProblems(t *testing.T) {
+	for _, c := range []struct {
+		refusal push.Refusal
+		want    push.Code
+	}{
+		{push.Refusal{Code: push.CloseUnauthorized, Reason: push.ReasonMismatch}, push.CodeForbidden},
+		{push.Refusal{Code: push.CloseUnauthorized, Reason: push.ReasonWrongRealm}, push.CodeWrongRealm},
+		{push.Refusal{Code: push.CloseForbidden}, push.CodeForbidden},
+		{push.Refusal{Code: push.CloseMalformed}, push.CodeInvalidRequest},
+		{push.Refusal{Code: push.CloseTryLater}, push.CodeNoStore},
+		{push.Refusal{Code: push.CloseTooMany}, push.CodeOverloaded},
+		{push.Refusal{Code: push.CloseInternal}, push.CodeInternal},
+	} {
+		if got := refusalError(&c.refusal); got.Code != c.want {
+			t.Errorf("%d %q reads as %d, want %d", c.refusal.Code, c.refusal.Reason, got.Code, c.want)
+		}
+	}
+}
+
+func TestConnectKeyRegistersOnAStream(t *testing.T) {
+	s := newServer(t, func(c *Config, _ *Deps) { c.SSE.QueryToken = true })
+	url, _ := s.serveStreams()
+	r := openStream(t, url+"/v1/events?token=ck_x", "", "Authorization: none")
+	if w := r.want("welcome"); w.msg["client_id"] != "new" || w.msg["token"] == nil {
+		t.Errorf("welcome is %s", w.data)
+	}
+}
+
+func TestStreamEndsForTheBackendsTrouble(t *testing.T) {
+	s := newServer(t)
+	url, raw := s.serveStreams()
+	s.world.commit(clientA, `1`)
+	s.world.fail["Fetch"] = push.Errorf(push.CodeNoStore, "down")
+	openStream(t, url+"/v1/events", raw).ends(push.CloseTryLater)
+
+	unknown, _, _ := s.world.Mint(t.Context(), token.MintRequest{Client: "nobody"})
+	openStream(t, url+"/v1/events", unknown).ends(push.CloseDeleted)
+}
+
+func TestForgettingAClientEndsItsStream(t *testing.T) {
+	s := newServer(t)
+	url, raw := s.serveStreams()
+	r := openStream(t, url+"/v1/events", raw)
+	r.want("welcome")
+	s.must(204, "DELETE", "/v1/clients/a", "")
+	r.ends(push.CloseDeleted)
+}
+
+func TestDrainingEndsStreamsWithADelay(t *testing.T) {
+	draining := make(chan struct{})
+	s := newServer(t, func(_ *Config, d *Deps) { d.Draining = draining })
+	url, raw := s.serveStreams()
+	r := openStream(t, url+"/v1/events", raw)
+	r.want("welcome")
+	close(draining)
+	last := r.ends(push.CloseDraining)
+	if ms, err := strconv.Atoi(last.retry); err != nil || ms < 0 || ms >= 5000 || last.msg["message"] != last.retry {
+		t.Errorf("last event is %+v", last)
+	}
+}
+
+// TestReaderThatNeverReadsIsGone: its memory is bounded by queue and page, and
+// it leaves within the write timeout.
+func TestReaderThatNeverReadsIsGone(t *testing.T) {
+	s := newServer(t, func(c *Config, _ *Deps) { c.SSE.WriteTimeout = 50 * time.Millisecond })
+	gone := make(chan struct{})
+	h := s.handler
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r)
+		close(gone)
+	})
+	url, raw := s.serveStreams()
+	big := `"` + strings.Repeat("x", 200_000) + `"`
+	for range 100 { // more than the kernel's buffers hold
+		s.world.commit(clientA, big)
+	}
+	openStream(t, url+"/v1/events", raw)
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the stream goes on")
+	}
+	if n := len(s.world.Of(clientA)); n != 0 {
+		t.Errorf("%d sessions are left", n)
+	}
+}
