@@ -93,7 +93,8 @@ func root() *cobra.Command {
 keeps what an offline client missed, and says what became of each push.
 
 Start with:  sunzi dev`,
-		Args:          cobra.NoArgs,
+		Args:          cobra.ArbitraryArgs, // showCommands refuses them
+		RunE:          showCommands,
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"sunzi": main})
+	testscript.Main(m, map[string]func(){"sunzi": main, "same": same, "fromlog": fromLog, "stubborn": stubborn})
 }
 
 func scripts(t *testing.T, pattern string) {
@@ -32,8 +35,9 @@ func scripts(t *testing.T, pattern string) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await,
-			"taken": taken,
+			"await":   await,
+			"taken":   taken,
+			"readenv": readEnv,
 		},
 	})
 }
@@ -75,6 +79,70 @@ func taken(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { _ = l.Close() }) // nothing was sent
 	ts.Setenv(args[0], l.Addr().String())
+}
+
+// readEnv sets a variable to the first line of a file: readenv VAR FILE.
+func readEnv(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: readenv VAR FILE")
+	}
+	line, _, _ := strings.Cut(ts.ReadFile(args[1]), "\n")
+	ts.Setenv(args[0], line)
+}
+
+// same is a command that compares values of two files of JSON:
+// same FILE FILE KEY...
+func same() {
+	one, two := readJSON(os.Args[1]), readJSON(os.Args[2])
+	for _, key := range os.Args[3:] {
+		if one[key] == nil || one[key] != two[key] {
+			fmt.Fprintf(os.Stderr, "%s: %v and %v\n", key, one[key], two[key])
+			os.Exit(1)
+		}
+	}
+}
+
+// fromLog is a command that writes the URL of the server whose log it reads
+// to the file url: fromlog FILE.
+func fromLog() {
+	for key, value := range readJSON(os.Args[1]) {
+		if key != "address" {
+			continue
+		}
+		if err := os.WriteFile("url", []byte(fmt.Sprintf("http://%s\n", value)), 0o600); err == nil {
+			return
+		}
+	}
+	os.Exit(1)
+}
+
+// stubborn is a command that tells its file of the first signal and does not
+// end by itself.
+func stubborn() {
+	say := func(text string) {
+		if err := os.WriteFile("said", []byte(text), 0o600); err != nil {
+			os.Exit(2)
+		}
+	}
+	ctx, _ := untilSignal(context.Background())
+	say("ready")
+	<-ctx.Done()
+	say("draining")
+	time.Sleep(time.Minute) // the second signal must end this
+}
+
+// readJSON reads the first object in a file.
+func readJSON(path string) map[string]any {
+	f, err := os.Open(path)
+	if err == nil {
+		m := map[string]any{}
+		if err = json.NewDecoder(f).Decode(&m); err == nil {
+			return m
+		}
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+	return nil
 }
 
 func TestTool(t *testing.T) { scripts(t, "tool_*.txtar") }

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +31,16 @@ itself when it starts; this is for those who want to do it before.`,
 			return err
 		}
 		cfg := store.Config{Path: l.Config.StorePath(), Limits: l.Config.PushConfig()}
+		_, err = os.Stat(cfg.Path)
+		missing := errors.Is(err, fs.ErrNotExist)
+		if *check && missing {
+			return fmt.Errorf("there is no store at %s yet", cfg.Path)
+		}
+		if missing {
+			if err := os.MkdirAll(filepath.Dir(cfg.Path), 0o700); err != nil {
+				return fmt.Errorf("the folder of the store can't be made: %w", err)
+			}
+		}
 		if *check {
 			have, known, err := store.Version(c.Context(), cfg)
 			if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sunzi-push/sunzi/api/pushclient"
 	"github.com/sunzi-push/sunzi/cmd/internal/config"
 	"github.com/sunzi-push/sunzi/cmd/internal/devdata"
 	"github.com/sunzi-push/sunzi/cmd/internal/server"
@@ -44,8 +45,7 @@ func (r *remote) find() (server.DevInfo, error) {
 	if r.key == "" {
 		r.key = os.Getenv("SUNZI_KEY")
 	}
-	// A key is never sent to a server that it was not given for: the dev
-	// server's key goes with the dev server's URL.
+	// The key that sunzi dev made is sent to the server of sunzi dev alone.
 	if r.url != "" {
 		return dev, nil
 	}
@@ -73,19 +73,43 @@ func (r *remote) needKey() error {
 	return nil
 }
 
-// problem is the part of an RFC 9457 answer that people read.
-type problem struct {
-	Title, Detail string
-	Code          int
-	RequestID     string `json:"request_id"`
-}
+// base is the URL that paths are put behind.
+func (r *remote) base() string { return strings.TrimRight(r.url, "/") }
 
 const (
-	callTimeout = 30 * time.Second
+	callTimeout = 10 * time.Second // of one try
+	callTries   = 3
 	maxAnswer   = 16 << 20
 )
 
-// call does one request of the open API. out nil drops the answer.
+// client is the library that talks to the server.
+func (r *remote) client() (*pushclient.Client, error) {
+	if err := r.needKey(); err != nil {
+		return nil, err
+	}
+	return pushclient.New(r.url, r.key, pushclient.WithTries(callTries), pushclient.WithTimeout(callTimeout),
+		pushclient.WithBackoff(100*time.Millisecond, time.Second))
+}
+
+// failed says what went wrong with a call, for people.
+func (r *remote) failed(err error) error {
+	var e *pushclient.Error
+	var u *url.Error
+	switch {
+	case errors.As(err, &e) && e.Code != 0:
+		return oneLine(err, "%s: %s (code %d, request %s)", e.Title, e.Detail, e.Code, e.RequestID)
+	case errors.As(err, &e):
+		return oneLine(err, "%s answered %d %s, not like a Sunzi server", r.url, e.Status, e.Title)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return oneLine(err, "nothing listens at %s; is the server running?", r.url)
+	case errors.As(err, &u):
+		return oneLine(err, "%s can't be reached: %v", r.url, u.Err)
+	}
+	return err
+}
+
+// call does one request of the part of the open API that the library leaves
+// out: keys. out nil drops the answer.
 func (r *remote) call(ctx context.Context, method, path string, in, out any) error {
 	if err := r.needKey(); err != nil {
 		return err
@@ -100,7 +124,7 @@ func (r *remote) call(ctx context.Context, method, path string, in, out any) err
 		}
 		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(r.url, "/")+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, r.base()+path, body)
 	if err != nil {
 		return fmt.Errorf("--url: %w", err)
 	}
@@ -110,7 +134,7 @@ func (r *remote) call(ctx context.Context, method, path string, in, out any) err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return r.unreachable(err)
+		return r.failed(err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -118,7 +142,7 @@ func (r *remote) call(ctx context.Context, method, path string, in, out any) err
 		return fmt.Errorf("%s broke off its answer: %w", r.url, err)
 	}
 	if resp.StatusCode >= 300 {
-		return refused(resp.Status, b)
+		return r.failed(problem(resp, b))
 	}
 	if out == nil {
 		return nil
@@ -129,27 +153,18 @@ func (r *remote) call(ctx context.Context, method, path string, in, out any) err
 	return nil
 }
 
-func (r *remote) unreachable(err error) error {
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return oneLine(err, "nothing listens at %s; is the server running?", r.url)
+// problem reads an RFC 9457 answer.
+func problem(resp *http.Response, body []byte) *pushclient.Error {
+	var p struct {
+		Title, Detail string
+		Code          int
+		RequestID     string `json:"request_id"`
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
+	_ = json.Unmarshal(body, &p) // what is none keeps its status alone
+	if p.Title == "" {
+		p.Title = http.StatusText(resp.StatusCode)
 	}
-	return fmt.Errorf("%s can't be reached: %w", r.url, err)
-}
-
-func refused(status string, body []byte) error {
-	var p problem
-	if json.Unmarshal(body, &p) != nil || p.Title == "" {
-		return fmt.Errorf("the server answered %s", status)
-	}
-	text := p.Title
-	if p.Detail != "" {
-		text += ": " + p.Detail
-	}
-	return fmt.Errorf("%s (code %d, request %s)", text, p.Code, p.RequestID)
+	return &pushclient.Error{Status: resp.StatusCode, Code: p.Code, Title: p.Title, Detail: p.Detail, RequestID: p.RequestID}
 }
 
 // localStore opens the store that a configuration names, for what must work

@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sunzi-push/sunzi/api/pushclient"
 )
 
 func tokenCommand() *cobra.Command {
@@ -38,30 +38,23 @@ func tokenMintCommand() *cobra.Command {
 		if *ttl < 0 || *ttl%time.Second != 0 {
 			return fmt.Errorf("--ttl %s: take whole seconds", *ttl)
 		}
-		in := map[string]any{}
-		for key, value := range map[string]string{"realm": *realm, "device": *device} {
-			if value != "" {
-				in[key] = value
-			}
-		}
-		if *ttl > 0 {
-			in["ttl"] = int64(*ttl / time.Second)
-		}
-		path := "/v1/tokens"
-		if *register {
-			path = "/v1/clients"
-			in["client_id"] = args[0]
-		} else {
-			in["client"] = args[0]
-		}
-		var out map[string]any
-		if err := r.call(c.Context(), http.MethodPost, path, in, &out); err != nil {
+		client, err := r.client()
+		if err != nil {
 			return err
+		}
+		var out pushclient.Token
+		if *register {
+			out, err = client.Register(c.Context(), pushclient.Registration{ClientID: args[0], Realm: *realm, Device: *device, TTL: *ttl})
+		} else {
+			out, err = client.Mint(c.Context(), pushclient.Mint{Client: args[0], Realm: *realm, Device: *device, TTL: *ttl})
+		}
+		if err != nil {
+			return r.failed(err)
 		}
 		if *asJSON {
 			return json.NewEncoder(c.OutOrStdout()).Encode(out)
 		}
-		_, err := fmt.Fprintln(c.OutOrStdout(), out["token"])
+		_, err = fmt.Fprintln(c.OutOrStdout(), out.Token)
 		return err
 	}
 	return c
@@ -82,27 +75,27 @@ func tokenRevokeCommand() *cobra.Command {
 		if (len(args) == 1) == (*client != "") {
 			return errors.New("name a jti, or a client with --client")
 		}
-		var out struct{ Revoked, Closed int }
-		var err error
-		if *client == "" {
-			err = r.call(c.Context(), http.MethodDelete, "/v1/tokens/"+url.PathEscape(args[0]), nil, &out)
-		} else {
-			in := map[string]any{"client": *client}
-			if *realm != "" {
-				in["realm"] = *realm
+		var until time.Time
+		if *before != "" {
+			var err error
+			if until, err = time.Parse(time.RFC3339, *before); err != nil {
+				return fmt.Errorf("--issued-before: %q is no time, as in 2026-01-01T00:00:00Z", *before)
 			}
-			if *before != "" {
-				if _, err := time.Parse(time.RFC3339, *before); err != nil {
-					return fmt.Errorf("--issued-before: %q is no time, as in 2026-01-01T00:00:00Z", *before)
-				}
-				in["issued_before"] = *before
-			}
-			err = r.call(c.Context(), http.MethodPost, "/v1/tokens/revoke", in, &out)
 		}
+		api, err := r.client()
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "revoked %d, closed %d\n", out.Revoked, out.Closed)
+		var out pushclient.Revoked
+		if *client == "" {
+			out, err = api.Revoke(c.Context(), args[0])
+		} else {
+			out, err = api.RevokeClient(c.Context(), *realm, *client, until)
+		}
+		if err != nil {
+			return r.failed(err)
+		}
+		_, err = fmt.Fprintf(c.OutOrStdout(), "revoked %d, closed %d\n", out.Tokens, out.Connections)
 		return err
 	}
 	return c
