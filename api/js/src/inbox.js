@@ -3,8 +3,9 @@
 // after the handler, ack after the store. Whatever dies in between, a message
 // is repeated, never lost (api/CLIENTS.md sections 5 and 6).
 //
-// saved <= seen: stored, and handled. received counts one connection's
-// messages: each must be the next, so that nothing is acked over a hole.
+// acked <= saved <= seen: told to the server, stored, handled. received counts
+// one connection's messages: each must be the next, so that nothing is acked
+// over a hole.
 
 import { Timer } from './platform.js';
 
@@ -26,6 +27,7 @@ export class Inbox {
   #incarnation = '';
   #seen = 0n;
   #saved = 0n;
+  #acked = 0n;
   #received = 0n;
   #places = []; // given to handlers, cursor not yet past them, in order
   #saving = null;
@@ -42,12 +44,12 @@ export class Inbox {
   }
 
   get cursor() {
-    return this.#saved;
+    return this.#saved < 0n ? 0n : this.#saved;
   }
 
   /** What hello says of the cursor: nothing while the mailbox is unknown. */
   get position() {
-    return this.#incarnation ? { cursor: String(this.#saved), incarnation: this.#incarnation } : {};
+    return this.#incarnation && this.#saved >= 0n ? { cursor: String(this.#saved), incarnation: this.#incarnation } : {};
   }
 
   /** Starts from a stored cursor, or from none. */
@@ -59,18 +61,18 @@ export class Inbox {
 
   /** On welcome. Another incarnation is another mailbox: our cursor says nothing there. */
   welcome(incarnation, cursor) {
-    this.#received = cursor;
+    this.#received = this.#acked = cursor;
     if (incarnation !== this.#incarnation) {
       this.#incarnation = incarnation;
       this.#seen = cursor;
-      this.#saved = -1n; // to be stored at once
+      this.#saved = -1n; // nothing yet: to be stored at once
       this.#places.length = this.#failed.length = 0;
     } else if (cursor > this.#seen) {
       this.#seen = cursor;
       this.#places = this.#places.filter((p) => p.seq > cursor);
     }
     this.#store();
-    if (this.#failed.length > 0) this.#ackDue();
+    if (this.#saved > cursor || this.#failed.length > 0) this.#ackDue(0);
   }
 
   /**
@@ -94,7 +96,7 @@ export class Inbox {
 
   /** Sends what is due at once: before the connection or the page goes away. */
   flush() {
-    if (this.#due > 0) this.#sendAck();
+    if (this.#due > 0 || this.#saved > this.#acked) this.#sendAck();
   }
 
   /** The connection ended: what waits comes again, and the next hello says what is seen. */
@@ -219,7 +221,7 @@ export class Inbox {
       }
       if (incarnation !== this.#incarnation) continue;
       this.#saved = seq;
-      if (this.#due > 0) this.#ackDue(0);
+      if (seq > this.#acked) this.#ackDue(0);
     }
   }
 
@@ -235,6 +237,7 @@ export class Inbox {
     if (this.#saved < 0n) return;
     const failed = this.#failed.filter((f) => f.seq <= this.#saved).slice(0, MAX_FAILED);
     if (!this.#hooks.ack(this.#saved, failed)) return; // not connected: the next hello says it
+    this.#acked = this.#saved;
     this.#failed = this.#failed.filter((f) => !failed.includes(f));
     if (failed.length === MAX_FAILED) this.#ackDue();
   }

@@ -502,6 +502,39 @@ test('a cursor store that fails is told and stops nothing', async () => {
   assert.ok(w.events('error').every((e) => e.error.message === 'full disk'));
 });
 
+test('what is stored only after an earlier ack went out is acked too', async () => {
+  const saves = [];
+  const cursors = { load: () => null, save: () => new Promise((r) => saves.push(r)) };
+  const w = world({ cursors });
+  const s = await w.welcome();
+  saves.shift()();
+  s.say(message(1));
+  s.say(message(2));
+  await settle();
+  saves.shift()(); // stores 1; 2 was handled meanwhile
+  await w.clock.advance(60);
+  assert.deepEqual(acks(s), [{ type: 'ack', seq: '1' }]);
+  saves.shift()();
+  await w.clock.advance(60);
+  assert.equal(acks(s).at(-1).seq, '2');
+});
+
+test('a handler that ends between hello and welcome is acked', async () => {
+  const w = world();
+  let release;
+  w.client.on('*', () => new Promise((r) => (release = r)));
+  const s = await w.welcome();
+  s.say(message(1));
+  s.end(1006);
+  await w.clock.advance(125);
+  w.socket.accept();
+  release();
+  await settle();
+  await w.welcome();
+  await w.clock.advance(60);
+  assert.deepEqual(acks(w.socket), [{ type: 'ack', seq: '1' }]);
+});
+
 test('a dead letter that could not be told is told after the next welcome', async () => {
   const w = world();
   w.client.on('*', () => {
