@@ -35,7 +35,9 @@ func TestEveryCodeIsAnswered(t *testing.T) {
 	fails := func(method string, err error) func(*server) {
 		return func(s *server) { s.world.fail[method] = err }
 	}
-	coded := func(method string, code push.Code) func(*server) { return fails(method, push.Errorf(code, "said why")) }
+	coded := func(method string, code push.Code) func(*server) {
+		return fails(method, push.Errorf(code, "the secret why"))
+	}
 	cases := map[push.Code]struct {
 		server             *server
 		setup              func(*server)
@@ -66,7 +68,7 @@ func TestEveryCodeIsAnswered(t *testing.T) {
 		push.CodeNoSealKey:       {setup: fails("Push", nil), method: "POST", path: "/v1/push", body: `{"to":{"client":"a"},"seal":"aead"}`},
 		push.CodeRateLimited:     {server: limited, method: "POST", path: "/v1/push", body: pushToA},
 		push.CodeMailboxFull:     {setup: coded("Push", push.CodeMailboxFull), method: "POST", path: "/v1/push", body: pushToA},
-		push.CodeInternal:        {setup: fails("Status", errors.New("the secret cause")), method: "GET", path: "/v1/push/1"},
+		push.CodeInternal:        {setup: coded("Status", push.CodeInternal), method: "GET", path: "/v1/push/1"},
 		push.CodeNoStore:         {setup: fails("Push", &push.Error{Code: push.CodeNoStore, Message: "the store does not answer", RetryAfter: 1500 * time.Millisecond}), method: "POST", path: "/v1/push", body: pushToA},
 		push.CodeNoAuth:          {setup: fails("Keys.Check", token.ErrUnavailable), method: "GET", path: "/v1/keys"},
 		push.CodeOverloaded:      {setup: coded("Status", push.CodeOverloaded), method: "GET", path: "/v1/push/1"},
@@ -118,7 +120,7 @@ func checkProblem(t *testing.T, out answer, info push.CodeInfo) {
 	if info.Code == push.CodeMethod && h.Get("Allow") != "GET, DELETE" {
 		t.Errorf("Allow is %q", h.Get("Allow"))
 	}
-	if strings.Contains(string(out.raw), "secret") {
+	if info.Code == push.CodeInternal && strings.Contains(string(out.raw), "secret") {
 		t.Errorf("the cause was told: %s", out.raw)
 	}
 }
@@ -319,6 +321,37 @@ func TestMountsAreServedAsTheyAre(t *testing.T) {
 		}
 	}
 	s.mustFail(push.CodeMethod, "POST", "/client/x", "")
+}
+
+// TestSocketsReachTheHub: what wraps the response must let go of the
+// connection, and the log must not call a hijacked one 200.
+func TestSocketsReachTheHub(t *testing.T) {
+	s := newServer(t, func(_ *Config, d *Deps) {
+		d.Socket = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+			conn.Close()
+		})
+	})
+	logged := make(chan struct{}) // a server forgets connections that were hijacked
+	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(logged)
+		s.handler.ServeHTTP(w, r)
+	}))
+	defer ts.Close()
+	res, err := ts.Client().Get(ts.URL + "/ws/r/a")
+	if err != nil || res.StatusCode != 101 {
+		t.Fatalf("answered %v, %v", res, err)
+	}
+	res.Body.Close()
+	<-logged
+	if log := s.log.String(); !strings.Contains(log, `"route":"GET /ws/{realm}/{client_id}","status":101`) {
+		t.Errorf("log is %s", log)
+	}
 }
 
 func TestMetricsCountByRouteAndStartAtZero(t *testing.T) {

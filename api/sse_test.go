@@ -339,8 +339,12 @@ func TestDrainingEndsStreamsWithADelay(t *testing.T) {
 	url, raw := s.serveStreams()
 	r := openStream(t, url+"/v1/events", raw)
 	r.want("welcome")
+	session := s.world.Of(clientA)[0]
 	close(draining)
 	last := r.ends(push.CloseDraining)
+	if session.Live(&push.Message{ID: 1, Body: []byte("{}")}) {
+		t.Error("a session that has ended took a message")
+	}
 	if ms, err := strconv.Atoi(last.retry); err != nil || ms < 0 || ms >= 5000 || last.msg["message"] != last.retry {
 		t.Errorf("last event is %+v", last)
 	}

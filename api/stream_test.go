@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/sunzi-push/sunzi/push"
 	"github.com/sunzi-push/sunzi/push/token"
 )
@@ -118,6 +120,23 @@ func TestStuckStreamHoldsABoundedQueue(t *testing.T) {
 	s.Offer(nil, 7)
 	if len(s.queue) != 0 || s.missed != 7 {
 		t.Errorf("a bare hint was queued: %+v", s.queue)
+	}
+}
+
+// TestPageDoesNotPileUp: whatever a turn of the stream has to say, what waits
+// for the connection stays near a page.
+func TestPageDoesNotPileUp(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.SSE.PageBytes = 1000
+	a := &api{cfg: cfg, now: time.Now, met: newMetrics(prometheus.NewRegistry(), nil, func() float64 { return 0 })}
+	out := &tape{header: http.Header{}}
+	s := newStream(a, out, httptest.NewRequest("GET", "/v1/events", nil), push.Admission{})
+	body := push.BuildBody(push.BodyFields{ID: 1, Data: []byte(`"` + strings.Repeat("x", 200) + `"`)})
+	for seq := range uint64(100) {
+		s.Message(&push.Message{ID: 1, Body: body}, seq+1, false)
+	}
+	if cap(s.out) > 3000 || out.text.Len() < 20_000 {
+		t.Errorf("%d bytes were kept and %d written", cap(s.out), out.text.Len())
 	}
 }
 
