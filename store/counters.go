@@ -119,7 +119,7 @@ func (t *tx) load(realm string, ids []string) ([]counter, error) {
 			args = append(args, ids[min(i, len(ids)-1)])
 		}
 		ids = ids[min(n, len(ids)):]
-		rows, err := t.query(t.w.insertSQL(insertShape{`SELECT ` + counterColumns + ` FROM client WHERE realm = ? AND client_id IN `, 1}, n), args...)
+		rows, err := t.query(t.w.insertSQL(insertShape{`SELECT ` + counterColumns + ` FROM client WHERE realm = ? AND client_id IN `, "", 1}, n), args...)
 		found, err := collect(rows, err, func(r *sql.Rows, c *counter) error { return c.scan(r) })
 		if err != nil {
 			return nil, err
@@ -149,14 +149,13 @@ func (t *tx) flushCounters() error {
 		a, b := t.dirty[i].key, t.dirty[j].key
 		return a.Realm < b.Realm || a.Realm == b.Realm && a.ID < b.ID
 	})
+	const columns = 11
+	args := make([]any, 0, columns*len(t.dirty))
 	for _, c := range t.dirty {
 		c.dirty = false
-		if err := t.exec(`UPDATE client SET incarnation = ?, head = ?, cursor = ?, read_cursor = ?, total_bytes = ?,
-			acked_bytes = ?, offline_head = ? WHERE realm = ? AND client_id = ?`,
-			c.incarnation, int64(c.head), int64(c.cursor), int64(c.read), c.total, c.acked, int64(c.offlineHead), c.key.Realm, c.key.ID); err != nil {
-			return err
-		}
+		args = append(args, c.key.Realm, c.key.ID, c.incarnation, c.born, int64(c.head), int64(c.cursor), int64(c.read),
+			c.total, c.acked, int64(c.offlineHead), c.created)
 	}
 	t.dirty = t.dirty[:0]
-	return nil
+	return t.insertOr(sqliteSaveCounters, sqliteSaveConflict, columns, args)
 }

@@ -69,12 +69,13 @@ func (s *Store) redrive(ctx context.Context, key push.ClientKey, find func(t *tx
 			return err
 		}
 		for i := range letters {
-			if err := t.placeAgain(c, &letters[i]); err != nil {
+			placed, err := t.placeAgain(c, &letters[i])
+			if err != nil {
 				return err
 			}
+			n += placed
 			last = letters[i].seq
 		}
-		n = len(letters)
 		return nil
 	})
 	if err != nil {
@@ -124,14 +125,14 @@ func (t *tx) deadAt(key push.ClientKey, seqs []uint64) ([]deadLetter, error) {
 	return all, nil
 }
 
-// placeAgain gives the dead letter a new place. The order of letters is kept,
+// placeAgain gives the dead letter a new place, and answers 1 where it did. The order of letters is kept,
 // their collapse keys are not: each was meant to be handled. Index:
 // offline_message's primary key.
-func (t *tx) placeAgain(c *counter, l *deadLetter) error {
+func (t *tx) placeAgain(c *counter, l *deadLetter) (int, error) {
 	n, err := t.execCount(`UPDATE offline_message SET status = 7, msg = NULL, due = ? WHERE realm = ? AND client_id = ? AND seq = ? AND status = 6`,
 		unixMS(t.now.Add(t.cfg.keepEnded())), c.key.Realm, c.key.ID, int64(l.seq))
 	if err != nil || n == 0 { // named twice
-		return err
+		return 0, err
 	}
 	d := &delivery{
 		message: &push.Message{ID: l.id, Sent: fromMS(l.sent), Body: l.body},
@@ -142,8 +143,8 @@ func (t *tx) placeAgain(c *counter, l *deadLetter) error {
 	}
 	var o push.Outcome
 	if err := t.enter(d, c, &o); err != nil {
-		return err
+		return 0, err
 	}
 	t.hear(d.message, o.Placed)
-	return nil
+	return 1, nil
 }

@@ -16,6 +16,16 @@ import (
 
 const sqliteBegin = "BEGIN IMMEDIATE"
 
+// Counter rows are overwritten many a statement; every row is there already, so
+// that only the second half ever happens (MySQL: ON DUPLICATE KEY UPDATE).
+const (
+	sqliteSaveCounters = `INSERT INTO client (realm, client_id, incarnation, born, head, cursor, read_cursor,
+	total_bytes, acked_bytes, offline_head, created) VALUES `
+	sqliteSaveConflict = ` ON CONFLICT (realm, client_id) DO UPDATE SET incarnation = excluded.incarnation,
+	head = excluded.head, cursor = excluded.cursor, read_cursor = excluded.read_cursor, total_bytes = excluded.total_bytes,
+	acked_bytes = excluded.acked_bytes, offline_head = excluded.offline_head`
+)
+
 // openSQLite opens a pool of at most n connections. The WAL is checkpointed by
 // the writer's own commits; the timeout on a busy file matters only beside
 // tools that read the file.

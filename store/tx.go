@@ -98,7 +98,12 @@ type collapseID struct {
 // flush writes what is buffered, in the order of tables and keys that every
 // writer keeps.
 func (t *tx) flush() error {
-	return errors.Join(t.flushCounters(), t.flushEntries(), t.flushBodies(), t.flushClaims(), t.flushAcks())
+	for _, write := range []func() error{t.flushCounters, t.flushEntries, t.flushBodies, t.flushClaims, t.flushAcks} {
+		if err := write(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *tx) flushEntries() error {
@@ -148,15 +153,19 @@ func (t *tx) flushAcks() error {
 	return t.insert(`INSERT INTO ack_log (realm, client_id, to_seq, from_seq, at) VALUES `, 5, args)
 }
 
-// insertShape is a multi-row INSERT: its head, and how many rows.
+// insertShape is a multi-row INSERT: its head and tail, and how many rows.
 type insertShape struct {
-	head string
-	rows int
+	head, tail string
+	rows       int
 }
 
 // insert writes rows of the given width, several a statement: a statement a
 // row costs three times as much. Sizes are few, so that all stay prepared.
 func (t *tx) insert(head string, columns int, args []any) error {
+	return t.insertOr(head, "", columns, args)
+}
+
+func (t *tx) insertOr(head, tail string, columns int, args []any) error {
 	for len(args) > 0 {
 		rows := 1
 		for _, n := range [...]int{64, 16, 4} {
@@ -165,7 +174,7 @@ func (t *tx) insert(head string, columns int, args []any) error {
 				break
 			}
 		}
-		if err := t.exec(t.w.insertSQL(insertShape{head, rows}, columns), args[:rows*columns]...); err != nil {
+		if err := t.exec(t.w.insertSQL(insertShape{head, tail, rows}, columns), args[:rows*columns]...); err != nil {
 			return err
 		}
 		args = args[rows*columns:]
@@ -180,7 +189,7 @@ func (w *writer) insertSQL(s insertShape, columns int) string {
 	if w.inserts == nil {
 		w.inserts = make(map[insertShape]string)
 	}
-	q := s.head + places(s.rows, columns)
+	q := s.head + places(s.rows, columns) + s.tail
 	w.inserts[s] = q
 	return q
 }
