@@ -118,7 +118,11 @@ func (a *api) routeOf(r *http.Request) string {
 	if rc == nil {
 		return other
 	}
-	name := r.Method + " " + rc.RoutePattern()
+	pattern := rc.RoutePattern()
+	if pattern == everythingElse && ours(r.URL.Path) { // not the console's after all
+		return other
+	}
+	name := r.Method + " " + pattern
 	if !a.met.known(name) {
 		return other
 	}

@@ -87,7 +87,9 @@ func (a *api) mounts() []mount {
 	add(a.deps.Socket, "/ws", "/ws/{client_id}", "/ws/{realm}/{client_id}")
 	add(a.deps.Echo, "/echo")
 	add(a.deps.Library, "/client/*")
-	add(a.deps.Console, "/*")
+	if a.deps.Console != nil {
+		add(a.rest(a.deps.Console), everythingElse)
+	}
 	return out
 }
 
@@ -127,22 +129,48 @@ func (a *api) serve(rt route) http.Handler {
 	})
 }
 
+// everythingElse is the console's pattern.
+const everythingElse = "/*"
+
+// rest gives the console what is left, but nothing under the contract's own
+// addresses: a program that asks for one that is not there wants a problem.
+func (a *api) rest(console http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ours(r.URL.Path) {
+			a.wrongMethod(w, r)
+			return
+		}
+		console.ServeHTTP(w, r)
+	})
+}
+
 func (a *api) notFound(w http.ResponseWriter, r *http.Request) {
 	a.fail(w, r, push.Errorf(push.CodeNotFound, "there is nothing at this address; GET /v1/openapi.yaml lists what there is"))
 }
 
 func (a *api) wrongMethod(w http.ResponseWriter, r *http.Request) {
+	methods := a.methodsOf(r)
+	if len(methods) == 0 { // only the console's pattern matched
+		a.notFound(w, r)
+		return
+	}
+	list := strings.Join(methods, ", ")
+	w.Header().Set("Allow", list)
+	a.fail(w, r, push.Errorf(push.CodeMethod, "this address takes %s", list))
+}
+
+// methodsOf are those that the request's address takes.
+func (a *api) methodsOf(r *http.Request) []string {
 	path := r.URL.RawPath
 	if path == "" {
 		path = r.URL.Path
 	}
-	var allowed []string
+	var out []string
 	for _, m := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
-		if a.mux.Match(chi.NewRouteContext(), m, path) {
-			allowed = append(allowed, m)
+		pattern := a.mux.Find(chi.NewRouteContext(), m, path)
+		if pattern != "" && !(pattern == everythingElse && ours(r.URL.Path)) {
+			out = append(out, m)
 		}
 	}
-	list := strings.Join(allowed, ", ")
-	w.Header().Set("Allow", list)
-	a.fail(w, r, push.Errorf(push.CodeMethod, "this address takes %s", list))
+	return out
 }
