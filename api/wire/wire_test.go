@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -75,6 +76,22 @@ func TestBytesAreBinInMessagePack(t *testing.T) {
 	}
 }
 
+func TestNumbersThatAreNoIntegersAreFloats(t *testing.T) {
+	for text, want := range map[string]float64{"-0": math.Copysign(0, -1), "1.0": 1, "1e2": 100, "18446744073709551616": 1 << 64, "1e999": math.Inf(1), "-1e999": math.Inf(-1)} {
+		tail, err := EncodeBody(Msgpack, []byte(`{"id":"1","data":`+text+`}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]any
+		if err := msgpack.Unmarshal(tail, &got); err != nil {
+			t.Fatal(err)
+		}
+		if f, ok := got["data"].(float64); !ok || math.Float64bits(f) != math.Float64bits(want) {
+			t.Errorf("%s became %v", text, got["data"])
+		}
+	}
+}
+
 func TestAckAndPingAllocateNothing(t *testing.T) {
 	for _, c := range codecs {
 		for _, m := range []ClientMessage{{Type: TypeAck, Seq: 1 << 60}, {Type: TypePing}, {Type: TypeRead, Seq: 3}} {
@@ -103,6 +120,7 @@ func TestParseProtocols(t *testing.T) {
 		{[]string{""}, JSON, "", "", true},
 		{[]string{"sunzi.v1.json"}, JSON, ProtocolJSON, "", true},
 		{[]string{"sunzi.v1.msgpack, sunzi.v1.json"}, Msgpack, ProtocolMsgpack, "", true},
+		{[]string{"sunzi.v1.json, sunzi.v1.msgpack"}, JSON, ProtocolJSON, "", true},
 		{[]string{"sunzi.v1.json", "bearer.a.b.c"}, JSON, ProtocolJSON, "a.b.c", true},
 		{[]string{"bearer.a.b.c,\tsunzi.v1.msgpack"}, Msgpack, ProtocolMsgpack, "a.b.c", true},
 		{[]string{"bearer.abc"}, JSON, "bearer.abc", "abc", true},
