@@ -182,15 +182,23 @@ func (t *tx) insertOr(head, tail string, columns int, args []any) error {
 	return nil
 }
 
+// insertKey names a statement whole: the driver passes over arguments that a
+// statement has no place for, so that a wrong one would go unseen.
+type insertKey struct {
+	insertShape
+	columns int
+}
+
 func (w *writer) insertSQL(s insertShape, columns int) string {
-	if q, ok := w.inserts[s]; ok {
+	key := insertKey{s, columns}
+	if q, ok := w.inserts[key]; ok {
 		return q
 	}
 	if w.inserts == nil {
-		w.inserts = make(map[insertShape]string)
+		w.inserts = make(map[insertKey]string)
 	}
 	q := s.head + places(s.rows, columns) + s.tail
-	w.inserts[s] = q
+	w.inserts[key] = q
 	return q
 }
 

@@ -88,7 +88,7 @@ type writer struct {
 	conn     *sql.Conn
 	stmts    map[string]*sql.Stmt // of conn, by SQL text
 	counters *counters            // what conn would read of table client
-	inserts  map[insertShape]string
+	inserts  map[insertKey]string
 }
 
 // run takes what waits, commits it together, and takes again: the size of a

@@ -173,10 +173,12 @@ func TestALargeGroupIsExpandedThroughAKill(t *testing.T) {
 	s = start(t, dir, "127.0.0.1:0")
 	late, _ := s.client(t)
 	s.must(t, request{method: "PUT", path: "/v1/groups/crowd/members/" + late}, nil)
+	var st struct {
+		State  string         `json:"state"`
+		Counts map[string]int `json:"counts"`
+	}
+	defer func() { t.Logf("the push became %+v; the server said %q", st, s.stderr.String()) }()
 	eventually(t, "every member has it once", func() bool {
-		var st struct {
-			Counts map[string]int `json:"counts"`
-		}
 		s.must(t, request{method: "GET", path: "/v1/push/" + r.ID + "?limit=1"}, &st)
 		return st.Counts["stored"] == members
 	})
