@@ -83,13 +83,14 @@ tokens:
   ttl: 20d
 cors:
   origins: [https://a.example, https://b.example]
-  methods: [GET]
+  methods: [PATCH]
 snowflake:
   origin: 2025-01-01T00:00:00Z
 store:
 `)
+	before := base()
 	l, err := Load(Sources{
-		Base: base(), File: path,
+		Base: before, File: path,
 		Environ: []string{"SUNZI_LISTEN=127.0.0.1:2", "SUNZI_HUB_HEARTBEAT=40s", "SUNZI_HTTP_TRUSTED_PROXIES=10.0.0.0/8, 192.0.2.0/24", "PATH=/bin", "SUNZI_URL=x", "SUNZI_HUB_HARTBEAT=1s"},
 		Flags:   map[string]string{"listen": "127.0.0.1:3"},
 	})
@@ -105,7 +106,7 @@ store:
 		{"hub.outbound", c.Hub.Outbound.String(), "2MiB", "file " + path},
 		{"tokens.ttl", duration(c.Tokens.TTL), "20d", "file " + path},
 		{"cors.origins", strings.Join(c.CORS.Origins, " "), "https://a.example https://b.example", "file " + path},
-		{"cors.methods", strings.Join(c.CORS.Methods, " "), "GET", "file " + path},
+		{"cors.methods", strings.Join(c.CORS.Methods, " "), "PATCH", "file " + path},
 		{"http.trusted_proxies", fmt.Sprint(c.TrustedProxies()), "[10.0.0.0/8 192.0.2.0/24]", "env SUNZI_HTTP_TRUSTED_PROXIES"},
 		{"snowflake.origin", c.Snowflake.Origin.Format(time.RFC3339), "2025-01-01T00:00:00Z", "file " + path},
 		{"hub.drain", c.Hub.Drain.String(), "5s", "default"},
@@ -113,6 +114,9 @@ store:
 		if x.got != x.want || l.Origin(x.key) != x.origin {
 			t.Errorf("%s = %s (%s), want %s (%s)", x.key, x.got, l.Origin(x.key), x.want, x.origin)
 		}
+	}
+	if !reflect.DeepEqual(before, base()) {
+		t.Error("the base was written to")
 	}
 	if len(l.Warnings) != 1 || !strings.Contains(l.Warnings[0], "SUNZI_HUB_HARTBEAT") {
 		t.Errorf("warnings: %q", l.Warnings)

@@ -188,7 +188,8 @@ func (f Field) set(c *Config, ko *koanf.Koanf) error {
 		f.value(c).Set(reflect.ValueOf(t))
 		return nil
 	}
-	// Into a new value: the decoder would merge a list with the default's.
+	// Into a new value: the decoder writes into a list that is there, which is
+	// the base's as well.
 	v := reflect.New(f.typ)
 	if err := ko.Unmarshal(f.Key, v.Interface()); err != nil {
 		if f.typ == reflect.TypeFor[Secret]() {
@@ -235,6 +236,9 @@ func unknownKey(key string) error {
 	}
 	best, at := "", 4
 	for _, f := range fields {
+		if len(key) > len(f.Key)+at {
+			continue // no typing error is that long
+		}
 		if d := distance(key, f.Key); d < at {
 			best, at = f.Key, d
 		}

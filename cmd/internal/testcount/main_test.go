@@ -48,12 +48,16 @@ func TestGoOutputIsCounted(t *testing.T) {
 func TestNodeOutputIsCounted(t *testing.T) {
 	for _, mark := range []string{"#", "ℹ"} {
 		c := Counts{Name: "js"}
-		text := strings.ReplaceAll("ok 1 - pass 9\n@ tests 7\n@ pass 3\n@ fail 1\n@ cancelled 1\n@ skipped 2\n@ todo 0\n", "@", mark)
-		if err := (nodeSummary{}).read(strings.NewReader(text), &bytes.Buffer{}, &c); err != nil {
+		var out bytes.Buffer
+		text := strings.ReplaceAll("ok 1 - pass 9\n  ---\n  duration_ms: 1\n  ...\nnot ok 2 - x\n  ---\n  error: 'broken'\n@ tests 7\n@ pass 3\n@ fail 1\n@ cancelled 1\n@ skipped 2\n@ todo 0\n", "@", mark)
+		if err := (nodeSummary{}).read(strings.NewReader(text), &out, &c); err != nil {
 			t.Fatal(err)
 		}
 		if c.Passed != 3 || c.Failed != 2 || len(c.Skipped) != 2 {
 			t.Errorf("%s: %+v", mark, c)
+		}
+		if got := out.String(); !strings.Contains(got, "not ok 2 - x") || !strings.Contains(got, "broken") || strings.Contains(got, "pass 9") {
+			t.Errorf("shown: %s", got)
 		}
 	}
 }

@@ -107,11 +107,16 @@ type nodeSummary struct{}
 
 var nodeCount = regexp.MustCompile(`^(?:#|ℹ) (pass|fail|cancelled|skipped|todo) (\d+)\s*$`)
 
+// nodeNoise is what the tap reporter says of tests that passed.
+var nodeNoise = regexp.MustCompile(`^\s*(?:# Subtest: |ok \d+ |---$|\.\.\.$|duration_ms: |type: |# duration_ms )`)
+
 func (nodeSummary) read(r io.Reader, out io.Writer, c *Counts) error {
 	br := bufio.NewReader(r)
 	for {
 		line, err := br.ReadString('\n')
-		fmt.Fprint(out, line)
+		if !nodeNoise.MatchString(line) {
+			fmt.Fprint(out, line)
+		}
 		if m := nodeCount.FindStringSubmatch(line); m != nil {
 			n, _ := strconv.Atoi(m[2]) // digits, by the expression
 			switch m[1] {
