@@ -55,8 +55,8 @@ type conn struct {
 	loop      *loop
 	key       push.ClientKey // zero for echoes
 	sid       uint64         // session ID
-	addr      [16]byte // of the peer; IPv4 as IPv4-mapped
-	connected int64 // unix ms
+	addr      [16]byte       // of the peer; IPv4 as IPv4-mapped
+	connected int64          // unix ms
 
 	// guarded by the table's stripe
 	next *conn
@@ -197,8 +197,8 @@ func (c *conn) event(ev frame.Event) {
 		c.lastBeat.Store(c.loop.wall)
 		c.loop.count.pongsIn.Add(1)
 	case frame.Text, frame.Binary:
-		c.lastMsg.Store(c.loop.wall)
 		if c.has(flagEcho) {
+			c.lastMsg.Store(c.loop.wall)
 			c.putFrame(ev.Op, ev.Payload)
 			break
 		}
@@ -244,6 +244,7 @@ func (c *conn) leave() {
 func (c *conn) detach() {
 	if c.has(flagAttached) {
 		c.loop.hub.table.detach(c)
+		c.loop.count.open.Add(-1)
 		c.flags &^= flagAttached
 	}
 }
@@ -286,9 +287,6 @@ func (c *conn) end(code push.CloseCode) {
 	l.cork = l.cork[:0]
 	l.slots[c.slot] = nil
 	l.free = append(l.free, c.slot)
-	if !c.has(flagEcho) {
-		l.count.open.Add(-1)
-	}
 	l.count.sockets.Add(-1)
 	c.discard()
 }
@@ -304,7 +302,7 @@ func (c *conn) discard() {
 // steer tells epoll what c waits for, where that has changed.
 func (c *conn) steer() {
 	want := poll.Readable
-	if c.has(flagRateStop | flagFullStop) {
+	if c.stopped() {
 		want = 0
 	}
 	if c.out != nil {

@@ -334,4 +334,3 @@ func (r *rig) value(name string, labels ...string) float64 {
 	r.tb.Fatalf("no series %s %q", name, labels)
 	return 0
 }
-

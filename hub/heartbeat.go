@@ -71,7 +71,7 @@ func (c *conn) check() {
 		}
 	case c.phase == phaseHello && l.due(c.phaseAt):
 		c.silent()
-	case l.due(c.frameAt):
+	case l.due(c.frameAt) && !c.stopped():
 		c.shut(push.CloseMessageTimeout, "a started message was not finished in time")
 	case l.due(c.stallAt):
 		l.count.slowCloses.Add(1)
@@ -85,7 +85,7 @@ func (c *conn) check() {
 		c.expiry()
 	}
 	if c.has(flagRateStop) && c.withinRate() {
-		c.flags &^= flagRateStop
+		c.resume(flagRateStop)
 	}
 	if c.phaseAt|c.frameAt|c.stallAt|c.pongAt != 0 || c.has(flagRateStop) || c.idleNear() || c.expiryNear() {
 		c.watched()
@@ -172,7 +172,7 @@ func (c *conn) visit() {
 	if c.idleNear() || c.expiryNear() {
 		c.watched()
 	}
-	if c.pongAt != 0 || c.out != nil || c.has(flagRateStop|flagFullStop) {
+	if c.pongAt != 0 || c.out != nil || c.stopped() {
 		return
 	}
 	c.loop.cork = frame.AppendPing(c.loop.cork, nil)

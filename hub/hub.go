@@ -40,6 +40,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -76,6 +78,9 @@ type Deps struct {
 	// Backend serves sessions. It may be set later, by [Hub.Serve], because
 	// backends need the hub's sessions; until then upgrades answer 503.
 	Backend Backend
+	// Remote is the peer's address, where a trusted proxy in front is the
+	// one that knows it. Nil: the request's RemoteAddr.
+	Remote  func(*http.Request) netip.AddrPort
 	Log     *slog.Logger          // nil: slog.Default()
 	Metrics prometheus.Registerer // nil: counted, shown nowhere
 }
@@ -85,15 +90,16 @@ type Deps struct {
 // be called from any goroutine.
 type Hub struct {
 	// static after New
-	cfg   Config
-	log   *slog.Logger
-	start time.Time // of the loops' clock
-	loops []*loop
-	met   *metrics
-	table *table
-	gate  *gatekeeper
-	orig  origins
-	wg    sync.WaitGroup // the loops
+	cfg    Config
+	log    *slog.Logger
+	start  time.Time // of the loops' clock
+	loops  []*loop
+	met    *metrics
+	table  *table
+	gate   *gatekeeper
+	orig   origins
+	remote func(*http.Request) netip.AddrPort
+	wg     sync.WaitGroup // the loops
 
 	msgInterval, msgBurst int64 // of [Config.MessageRate], nanoseconds
 
@@ -114,7 +120,10 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	}
 	h := &Hub{
 		cfg: cfg, log: deps.Log, start: time.Now().Add(-time.Minute), // so that no time of the clock is zero
-		gate: newGatekeeper(cfg), orig: newOrigins(cfg.Origins),
+		gate: newGatekeeper(cfg), orig: newOrigins(cfg.Origins), remote: deps.Remote,
+	}
+	if h.remote == nil {
+		h.remote = remoteAddr
 	}
 	if h.log == nil {
 		h.log = slog.Default()
@@ -151,6 +160,14 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 		h.wg.Go(l.run)
 	}
 	return h, nil
+}
+
+func remoteAddr(r *http.Request) netip.AddrPort {
+	a, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.AddrPort{} // a Unix socket
+	}
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
 // Serve sets the backend; call it before the first upgrade.

@@ -108,15 +108,19 @@ func (c *conn) meter() {
 	}
 }
 
-func (c *conn) withinRate() bool { return c.quota-c.loop.mono <= c.loop.hub.msgBurst }
-
-// crowded reports whether the loop is so far behind that live-only messages
-// are dropped rather than queued.
-func (l *loop) crowded() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.inbox) >= maxInbox
+// resume reads on. What was begun before the stop gets its time anew: it was
+// not the peer who held it up.
+func (c *conn) resume(flag uint16) {
+	c.flags &^= flag
+	if c.frameAt != 0 && !c.stopped() {
+		c.frameAt = c.loop.after(c.loop.hub.cfg.MessageTimeout)
+	}
 }
+
+// stopped reports whether c is not read from, for its rate or its queue.
+func (c *conn) stopped() bool { return c.has(flagRateStop | flagFullStop) }
+
+func (c *conn) withinRate() bool { return c.quota-c.loop.mono <= c.loop.hub.msgBurst }
 
 // origins is the allow-list of Origin headers (RFC 6455 section 10.2).
 type origins struct {

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -89,11 +90,17 @@ func newLoop(h *Hub, index int) (*loop, error) {
 	}, nil
 }
 
-// post hands a command over; false once the loop has stopped.
-func (l *loop) post(cmd command) bool {
+// post hands a command over; false once the loop has stopped. For what is
+// bounded by the number of connections.
+func (l *loop) post(cmd command) bool { return l.postBelow(cmd, math.MaxInt) }
+
+// postLimited is post for what may be dropped where the loop is far behind.
+func (l *loop) postLimited(cmd command) bool { return l.postBelow(cmd, maxInbox) }
+
+func (l *loop) postBelow(cmd command, limit int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stopped {
+	if l.stopped || len(l.inbox) >= limit {
 		return false
 	}
 	l.inbox = append(l.inbox, cmd)

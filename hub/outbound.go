@@ -52,7 +52,9 @@ func (c *conn) queued() int {
 // gathered. It answers whether the line has room for more.
 func (c *conn) put(t wire.Type) bool {
 	c.loop.count.out[t].Add(1)
-	c.lastMsg.Store(c.loop.wall)
+	if t != wire.TypePong {
+		c.lastMsg.Store(c.loop.wall)
+	}
 	if len(c.loop.cork) >= corkSpill {
 		c.flush()
 	}
@@ -107,6 +109,7 @@ func (c *conn) press() {
 		return
 	}
 	c.flags |= flagFullStop
+	c.pongAt = 0 // an answer would not be read; that something is, stallAt sees to
 	if !c.has(flagEcho) && c.queued() >= 2*c.loop.hub.cfg.Outbound {
 		c.loop.count.slowCloses.Add(1)
 		c.shut(push.CloseSlow, "what was sent is not read")
@@ -201,7 +204,7 @@ func (c *conn) settle() {
 		return
 	}
 	if c.has(flagFullStop) && c.queued() <= low {
-		c.flags &^= flagFullStop
+		c.resume(flagFullStop)
 	}
 	if c.finish(); c.phase == phaseDead {
 		return

@@ -26,10 +26,10 @@ func (c *conn) Live(m *push.Message) bool {
 		reason = dropFull
 	case s&stateOpen == 0:
 		reason = dropNotOpen
-	case c.loop.crowded():
-		reason = dropBusy
+	case c.loop.postLimited(command{c: c, kind: cmdLive, m: m}):
+		return true
 	default:
-		return c.loop.post(command{c: c, kind: cmdLive, m: m})
+		reason = dropBusy
 	}
 	c.loop.count.drops[reason].Add(1)
 	return false
@@ -37,8 +37,8 @@ func (c *conn) Live(m *push.Message) bool {
 
 // Notify implements push.Session.
 func (c *conn) Notify(n push.Notice) {
-	if c.alive() {
-		c.loop.post(command{c: c, kind: cmdNotice, x: n})
+	if c.alive() && !c.loop.postLimited(command{c: c, kind: cmdNotice, x: n}) {
+		c.loop.count.drops[dropBusy].Add(1)
 	}
 }
 

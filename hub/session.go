@@ -1,10 +1,8 @@
 package hub
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/sunzi-push/sunzi/api/wire"
 	"github.com/sunzi-push/sunzi/hub/frame"
@@ -13,13 +11,6 @@ import (
 
 // The session on a connection: what the client says, what the domain answers.
 // Everything here but the methods of push.Session (port.go) runs on the loop.
-
-// tokenInfo is what is kept of a token, packed.
-type tokenInfo struct {
-	id      [16]byte // jti; zero: none, or in rare
-	expires int64    // unix ms; zero: never
-	issued  uint32   // unix s
-}
 
 // Answers of the backend, as commands carry them.
 type (
@@ -94,9 +85,6 @@ type upgraded struct {
 func (c *conn) begin(up upgraded) {
 	l := c.loop
 	l.count.sockets.Add(1)
-	if !c.has(flagEcho) {
-		l.count.open.Add(1)
-	}
 	if !l.add(c) {
 		return
 	}
@@ -108,6 +96,7 @@ func (c *conn) begin(up upgraded) {
 	case !c.has(flagEcho):
 		l.hub.table.attach(c)
 		c.flags |= flagAttached
+		l.count.open.Add(1)
 		c.phaseAt = l.after(l.hub.cfg.HelloWait)
 		c.watched()
 		c.watchExpiry()
@@ -131,6 +120,9 @@ func (c *conn) message(ev frame.Event) {
 		return
 	}
 	c.loop.count.in[m.Type].Add(1)
+	if m.Type != wire.TypePing {
+		c.lastMsg.Store(c.loop.wall)
+	}
 	switch m.Type {
 	case wire.TypeHello:
 		c.hello(m)
@@ -309,110 +301,6 @@ func (c *conn) refreshed(r refreshReply) {
 		return wire.AppendRefreshed(dst, codec, expires)
 	})
 }
-
-// live sends a store=never message, or drops it.
-func (c *conn) live(m *push.Message) {
-	switch {
-	case c.phase != phaseOpen:
-		c.loop.count.drops[dropNotOpen].Add(1)
-		return
-	case c.state.Load()&stateFull != 0 || c.room() <= 0:
-		c.loop.count.drops[dropFull].Add(1)
-		return
-	}
-	tail, err := tailOf(m, c.codec)
-	if err != nil {
-		c.loop.count.drops[dropEncoding].Add(1)
-		c.loop.hub.log.Error("message can't be encoded", "push", m.ID, "err", err)
-		return
-	}
-	c.putBody(wire.Head{}, tail)
-}
-
-// notice tells something outside the mailbox. Before welcome only what ends
-// the token matters: the rest is about what was not sent yet.
-func (c *conn) notice(n push.Notice) {
-	if c.phase != phaseOpen {
-		c.loop.count.drops[dropNotOpen].Add(1)
-		return
-	}
-	switch n.Kind {
-	case push.NoticeTombstone:
-		if n.Seq > c.feed.Sent() { // it will be told as a gap
-			return
-		}
-		c.answer(wire.TypeTombstone, func(dst []byte, codec wire.Codec) []byte {
-			return wire.AppendTombstone(dst, codec, n.PushID, n.Seq)
-		})
-	case push.NoticeMemberJoined, push.NoticeMemberLeft:
-		t := wire.TypeMemberJoined
-		if n.Kind == push.NoticeMemberLeft {
-			t = wire.TypeMemberLeft
-		}
-		c.answer(t, func(dst []byte, codec wire.Codec) []byte {
-			return wire.AppendMember(dst, codec, t, n.Group, n.ClientID)
-		})
-	case push.NoticeTyping:
-		if c.room() <= 0 { // worthless once it is late
-			c.loop.count.drops[dropFull].Add(1)
-			return
-		}
-		c.answer(wire.TypeTyping, func(dst []byte, codec wire.Codec) []byte {
-			return wire.AppendTyping(dst, codec, n.Group, n.ClientID, n.SenderType, n.SenderName)
-		})
-	case push.NoticeTokenExpiring:
-		c.answer(wire.TypeTokenExpiring, func(dst []byte, codec wire.Codec) []byte {
-			return wire.AppendTokenExpiring(dst, codec, n.ExpiresInMilli)
-		})
-	}
-}
-
-// setToken packs what is kept of an identity's token.
-func (c *conn) setToken(id push.Identity) {
-	c.token = tokenInfo{}
-	if !id.TokenIssued.IsZero() {
-		c.token.issued = uint32(id.TokenIssued.Unix())
-	}
-	if !id.Expires.IsZero() {
-		c.token.expires = id.Expires.UnixMilli()
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(id.TokenID)
-	if err == nil && len(raw) == len(c.token.id) {
-		c.token.id = [16]byte(raw)
-	} else if id.TokenID != "" || c.rare != nil {
-		if c.rare == nil {
-			c.rare = new(rare)
-		}
-		c.rare.tokenID = id.TokenID
-	}
-}
-
-func (c *conn) tokenID() string {
-	switch {
-	case c.token.id != [16]byte{}:
-		return base64.RawURLEncoding.EncodeToString(c.token.id[:])
-	case c.rare != nil:
-		return c.rare.tokenID
-	}
-	return ""
-}
-
-// identity unpacks who the session is.
-func (c *conn) identity() push.Identity {
-	id := push.Identity{Client: c.key, TokenID: c.tokenID()}
-	if c.rare != nil {
-		id.Device = c.rare.device
-	}
-	if c.token.issued != 0 {
-		id.TokenIssued = time.Unix(int64(c.token.issued), 0)
-	}
-	if c.token.expires != 0 {
-		id.Expires = time.UnixMilli(c.token.expires)
-	}
-	return id
-}
-
-func (c *conn) sessionID() string { return fmt.Sprintf("%016x", c.sid) }
 
 // errNoBackend is a hub that nobody serves yet.
 var errNoBackend = errors.New("hub: no backend")

@@ -120,9 +120,7 @@ func (h *Hub) checkRequest(w http.ResponseWriter, r *http.Request) (q *request, 
 	if token == "" && h.cfg.QueryToken {
 		token = r.URL.Query().Get("token")
 	}
-	if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		q.remote = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	}
+	q.remote = h.remote(r)
 	if h.draining.Load() {
 		w.Header().Set("Retry-After", "1")
 		h.refuse(w, upgradeDraining, http.StatusServiceUnavailable, push.CodeShuttingDown, "the server is shutting down")
@@ -303,7 +301,7 @@ func (h *Hub) refuse(w http.ResponseWriter, result upgradeResult, status int, co
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	body, err := json.Marshal(map[string]any{
-		"type": "about:blank", "title": info.Title, "status": status, "detail": detail,
+		"type": "/problems/" + info.Name, "title": info.Title, "status": status, "detail": detail,
 		"code": int(code), "retryable": info.Retryable,
 	})
 	if err != nil {

@@ -1,0 +1,92 @@
+package hub
+
+import (
+	"fmt"
+	"net"
+	"runtime"
+	"testing"
+
+	"github.com/sunzi-push/sunzi/api/wire"
+	"github.com/sunzi-push/sunzi/hub/frame"
+	"github.com/sunzi-push/sunzi/hub/hubtest"
+	"github.com/sunzi-push/sunzi/hub/poll"
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// idleBudget is the live heap that one idle session may cost, in bytes:
+// everything of it, the table's entry and the client ID included. At GOGC=100
+// the process holds twice as much.
+const idleBudget = 400
+
+// TestIdleSessionsAreSmall opens sessions, lets them come to rest, and divides
+// the growth of the live heap by their number. The clients' ends are bare
+// descriptors, which cost no heap.
+func TestIdleSessionsAreSmall(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector changes what is measured")
+	}
+	cfg := testConfig()
+	r := start(t, cfg)
+	r.hub.Serve(quiet{r.office})
+	const warm, n = 500, 2000
+	fds := make([]int, 0, warm+n)
+	t.Cleanup(func() {
+		for _, fd := range fds {
+			_ = poll.Close(fd)
+		}
+	})
+	open := func(count int) {
+		for range count {
+			fds = append(fds, openIdle(t, r.addr, fmt.Sprintf("18274550142%08d", len(fds)))) // as long as a Snowflake ID
+		}
+		until(t, "all are at rest", func() bool {
+			return r.value("sunzi_replays_total", "complete") == float64(len(fds))
+		})
+	}
+	open(warm)
+	before := liveHeap()
+	open(n)
+	each := float64(liveHeap()-before) / n
+	t.Logf("%.0f bytes of live heap an idle session", each)
+	if each > idleBudget {
+		t.Errorf("an idle session costs %.0f bytes of heap, the budget is %d", each, idleBudget)
+	}
+	if r.hub.Len() != warm+n {
+		t.Errorf("%d sessions, want %d", r.hub.Len(), warm+n)
+	}
+}
+
+// quiet is a backend that keeps nothing per client.
+type quiet struct{ *office }
+
+func (quiet) Open(_ push.Identity, _ push.Hello, done func(push.Opened, error)) {
+	done(push.Opened{Mailbox: push.Mailbox{Incarnation: "00000000000000aa"}}, nil)
+}
+
+func openIdle(t testing.TB, addr, token string) int {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hubtest.Upgrade(nc, hubtest.Handshake{Path: "/ws", Protocols: []string{wire.ProtocolJSON, "bearer." + token}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nc.Write(frame.AppendMasked(nil, frame.Text, [4]byte{1, 2, 3, 4}, []byte(`{"type":"hello"}`))); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := poll.Detach(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+// liveHeap is what a collection leaves. Two, because pools survive one.
+func liveHeap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
