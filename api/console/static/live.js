@@ -67,6 +67,7 @@ function address() {
 function open() {
   let first = settings.token;
   client = connect(address(), {
+    clientId: settings.realm ? undefined : settings.client_id, // known before welcome, so is its cursor
     token: async () => {
       const token = first ?? (await loadSettings()).token;
       first = null;

@@ -46,14 +46,14 @@ export class Server {
   }
 
   /** kill -9: nothing is flushed that was not before. */
-  async kill(signal = 'SIGKILL') {
+  async kill() {
     const exit = once(this.#process, 'exit');
-    this.#process.kill(signal);
+    this.#process.kill('SIGKILL');
     await exit;
   }
 
   async stop() {
-    if (this.#process.exitCode === null && this.#process.signalCode === null) await this.kill('SIGTERM');
+    if (this.#process.exitCode === null && this.#process.signalCode === null) await this.kill();
     await rm(this.#dir, { recursive: true, force: true });
   }
 
