@@ -76,7 +76,7 @@ func (t *tx) empty(c *counter) (int, error) {
 // forget deletes what is left of a client whose mailbox is empty. Indexes:
 // primary keys, member_client, token_client.
 func (t *tx) forget(key push.ClientKey) error {
-	rows, err := t.query(`SELECT grp FROM member WHERE realm = ? AND client_id = ? AND left_epoch IS NULL`, key.Realm, key.ID)
+	rows, err := t.query(`SELECT grp FROM member`+byMemberClient+`WHERE realm = ? AND client_id = ? AND left_epoch IS NULL`, key.Realm, key.ID)
 	groups, err := collect(rows, err, func(r *sql.Rows, s *string) error { return r.Scan(s) })
 	if err != nil {
 		return err

@@ -119,7 +119,8 @@ func (t *tx) saveGroup(g *push.Group) error {
 
 const memberQuery = `SELECT 1 FROM member WHERE realm = ? AND grp = ? AND client_id = ? AND left_epoch IS NULL`
 
-// isMember asks within the commit group. Index: member's primary key.
+// isMember asks within the commit group. Index: member_client, or member's
+// primary key: both have all that is asked for.
 func (t *tx) isMember(realm, group, client string) (bool, error) {
 	var one int
 	return t.row(memberQuery, []any{realm, group, client}, &one)
@@ -170,7 +171,7 @@ func (s *Store) Members(ctx context.Context, realm, group string, page push.Page
 	return ids, next, nil
 }
 
-// IsMember implements [push.Groups]. Index: member's primary key.
+// IsMember implements [push.Groups]. Index: as isMember.
 func (s *Store) IsMember(ctx context.Context, realm, group, client string) (bool, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()

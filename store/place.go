@@ -101,7 +101,7 @@ func (t *tx) endCollapsed(d *delivery, c *counter) error {
 			return err
 		}
 	}
-	n, err := t.execCount(`UPDATE offline_message SET status = 4, msg = NULL, due = ?
+	n, err := t.execCount(`UPDATE offline_message`+byCollapseKey+`SET status = 4, msg = NULL, due = ?
 		WHERE realm = ? AND client_id = ? AND collapse_key = ? AND status = 0 AND seq > ? AND expires > ?`,
 		unixMS(t.now.Add(t.cfg.keepEnded())), c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now))
 	if n > 0 {
@@ -132,7 +132,7 @@ func (t *tx) makeRoom(d *delivery, c *counter) (bool, error) {
 			return false, err
 		}
 		// Index: offline_message_collapse.
-		if _, err := t.row(`SELECT COUNT(*), COALESCE(SUM(size), 0) FROM offline_message
+		if _, err := t.row(`SELECT COUNT(*), COALESCE(SUM(size), 0) FROM offline_message`+byCollapseKey+`
 			WHERE realm = ? AND client_id = ? AND collapse_key = ? AND status = 0 AND seq > ? AND expires > ?`,
 			[]any{c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now)}, &ending, &endingBytes); err != nil {
 			return false, err

@@ -26,6 +26,13 @@ const (
 	acked_bytes = excluded.acked_bytes, offline_head = excluded.offline_head`
 )
 
+// Where SQLite's planner would take a longer range of the primary key, which it
+// thinks is short since it keeps no statistics. MySQL says FORCE INDEX.
+const (
+	byCollapseKey  = ` INDEXED BY offline_message_collapse `
+	byMemberClient = ` INDEXED BY member_client `
+)
+
 // openSQLite opens a pool of at most n connections. The WAL is checkpointed by
 // the writer's own commits; the timeout on a busy file matters only beside
 // tools that read the file.

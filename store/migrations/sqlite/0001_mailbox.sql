@@ -56,7 +56,7 @@ CREATE INDEX offline_message_ended ON offline_message (due) WHERE status > 0;
 
 -- Bodies that several entries share.
 CREATE TABLE body (
-  id  bigint PRIMARY KEY,
+  id  integer PRIMARY KEY,
   msg longtext NOT NULL
 );
 
@@ -64,7 +64,7 @@ CREATE TABLE body (
 -- or all, and scheduled ones. A push to one client at once has no row here.
 -- state: 0 placed, 1 scheduled, 2 expanding, 3 cancelled, 4 refused when due.
 CREATE TABLE push (
-  id       bigint PRIMARY KEY,
+  id       integer PRIMARY KEY,
   realm    varchar(100) NOT NULL,
   accepted bigint       NOT NULL,
   state    int          NOT NULL,
@@ -82,7 +82,7 @@ CREATE INDEX idempotency_at ON idempotency (at);
 
 -- Scheduled pushes, whole, until not_before.
 CREATE TABLE envelope (
-  id         bigint PRIMARY KEY,
+  id         integer PRIMARY KEY,
   not_before bigint   NOT NULL,
   content    longtext NOT NULL
 );
@@ -92,7 +92,7 @@ CREATE INDEX envelope_due ON envelope (not_before, id);
 -- epoch is then the highest registration number. Places are made in order of
 -- client_id (last_client) or of registration (last_born).
 CREATE TABLE job (
-  id           bigint PRIMARY KEY,
+  id           integer PRIMARY KEY,
   realm        varchar(100) NOT NULL,
   grp          varchar(100),
   epoch        bigint       NOT NULL,
