@@ -180,6 +180,10 @@ func (s *stream) broken(what string, err error) {
 		s.Close(push.CloseDeleted, "the client was deleted")
 		return
 	}
+	if push.HasCode(err, push.CodeBadCredentials) {
+		s.Close(push.CloseTokenRevoked, "the token was revoked")
+		return
+	}
 	s.a.log.Warn(what, "session", s.id, "client", s.adm.Client, "err", err)
 	s.Close(push.CloseTryLater, "the mailbox can't be read now")
 }

@@ -96,8 +96,24 @@ func (a *api) revokeToken(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	key := push.ClientKey{Realm: rec.Realm, ID: rec.Client}
-	closed := a.closeRevoked(key, func(i push.SessionInfo) bool { return i.TokenID == jti })
+	closed := a.closeRevoked(key, func(i push.SessionInfo) bool {
+		return i.TokenID == jti || a.revoked(r.Context(), i.TokenID)
+	})
 	return a.answer(w, r, http.StatusOK, revokedBody{1, closed})
+}
+
+// revoked reports whether a token's record says so: the successors that a
+// token was refreshed to are revoked with it. Where the records can't be
+// reached it is taken for revoked; its client comes back when they can.
+func (a *api) revoked(ctx context.Context, jti string) bool {
+	if a.deps.Tokens == nil {
+		return false
+	}
+	rec, err := a.deps.Tokens.Token(ctx, jti)
+	if errors.Is(err, token.ErrNotFound) {
+		return false
+	}
+	return err != nil || rec.Revoked
 }
 
 // mayRevoke keeps a key that is bound to a realm away from other realms'

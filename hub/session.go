@@ -229,6 +229,10 @@ func (c *conn) failed(what string, err error) {
 		c.shut(push.CloseDeleted, "this client does not exist")
 		return
 	}
+	if push.HasCode(err, push.CodeBadCredentials) {
+		c.shut(push.CloseTokenRevoked, "the token was revoked")
+		return
+	}
 	c.loop.hub.log.Warn(what, "client", c.key, "err", err)
 	c.shut(push.CloseTryLater, "the mailbox can't be read now")
 }

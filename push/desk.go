@@ -90,12 +90,17 @@ const (
 	maxTypingQueue = 4096 // typing is dropped beyond; replays are bounded by the number of sessions
 )
 
-// Open answers where the session starts. An ack that the client's cursor
-// implies is taken.
+// Open answers where the session starts, which must be in the table by then.
+// An ack that the client's cursor implies is taken. Errors are [CodeNoClient]
+// and, for a token that was revoked meanwhile, [CodeBadCredentials].
 func (d *Desk) Open(id Identity, h Hello, done func(Opened, error)) {
 	d.enqueue(errand{run: func(ctx context.Context) bool {
-		o, err := d.open(ctx, id.Client, h)
-		if HasCode(err, CodeNoStore) || HasCode(err, CodeTimeout) {
+		var o Opened
+		err := d.gate.standing(ctx, id)
+		if err == nil {
+			o, err = d.open(ctx, id.Client, h)
+		}
+		if HasCode(err, CodeNoStore) || HasCode(err, CodeTimeout) || HasCode(err, CodeNoAuth) {
 			return false
 		}
 		done(o, err)

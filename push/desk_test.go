@@ -66,6 +66,20 @@ func TestOpenStartsWhereClientAndServerAgree(t *testing.T) {
 	}
 }
 
+func TestATokenRevokedBetweenAdmissionAndOpenIsSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newRig(t)
+		b.authority.rec.Revoked = true
+		stop := b.start(t)
+		defer stop()
+		got := make(chan error, 1)
+		b.Desk.Open(Identity{Client: alice}, Hello{}, func(_ Opened, err error) { got <- err })
+		if err := <-got; !HasCode(err, CodeBadCredentials) {
+			t.Fatalf("opened with a revoked token: %v", err)
+		}
+	})
+}
+
 func TestOpenSeesAnAckThatIsNotYetWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newRig(t)

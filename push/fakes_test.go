@@ -174,6 +174,10 @@ func (a *stubAuthority) Mint(_ context.Context, r token.MintRequest) (string, to
 
 func (a *stubAuthority) Check(context.Context, string) (token.Record, error) { return a.rec, a.err }
 
+func (a *stubAuthority) Revoked(context.Context, string) (bool, error) {
+	return a.rec.Revoked, a.err
+}
+
 func (a *stubAuthority) MaybeRefresh(context.Context, token.Record) (string, error) { return "", nil }
 
 type stubKeys struct {

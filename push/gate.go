@@ -21,6 +21,8 @@ type Authority interface {
 	// MaybeRefresh answers a new token where r is past its refresh age,
 	// else the empty string.
 	MaybeRefresh(ctx context.Context, r token.Record) (string, error)
+	// Revoked reports whether a token that was let in has been revoked.
+	Revoked(ctx context.Context, jti string) (bool, error)
 }
 
 // Keyring checks API keys; *token.Keyring is one.
@@ -98,6 +100,20 @@ func (g *Gate) Check(ctx context.Context, raw string) (Identity, error) {
 		return Identity{}, Errorf(CodeBadCredentials, ReasonBadToken)
 	}
 	return Identity{}, &Error{Code: CodeNoAuth, Message: "the token store can't be reached", Cause: err, RetryAfter: time.Second}
+}
+
+// standing answers [CodeBadCredentials] where the token was revoked since it
+// was let in. A session asks once it is in the table: a revocation before that
+// is seen here, one after it closes the session.
+func (g *Gate) standing(ctx context.Context, id Identity) error {
+	revoked, err := g.authority.Revoked(ctx, id.TokenID)
+	if err != nil {
+		return &Error{Code: CodeNoAuth, Message: "the token store can't be reached", Cause: err, RetryAfter: time.Second}
+	}
+	if revoked {
+		return Errorf(CodeBadCredentials, "the token was revoked")
+	}
+	return nil
 }
 
 // register is the paper's flow (its figure 1): a client without a token gets

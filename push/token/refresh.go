@@ -62,6 +62,20 @@ func (a *Authority) refresh(ctx context.Context, old Record) (raw, id string, er
 	return "", "", err
 }
 
+// Revoked reports whether a token that was let in has been revoked since:
+// true only where its record says so. [ErrUnavailable] where the records can't
+// be reached.
+func (a *Authority) Revoked(ctx context.Context, jti string) (bool, error) {
+	rec, err := a.records.Token(ctx, jti)
+	if errors.Is(err, ErrNotFound) { // an outside issuer's, or a deleted client's
+		return false, nil
+	}
+	if err != nil {
+		return false, unavailable(err)
+	}
+	return rec.Revoked, nil
+}
+
 // valid reports whether the record is there and unrevoked.
 func (a *Authority) valid(ctx context.Context, jti string) (bool, error) {
 	rec, err := a.records.Token(ctx, jti)

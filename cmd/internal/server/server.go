@@ -67,24 +67,19 @@ type backend struct {
 // fail at the start fails here, and Addr is known. Connections are served
 // once Run was called; whoever connects before waits. Where it answers an
 // error nothing is left open.
-func New(cfg config.Config, log *slog.Logger) (s *Server, err error) {
+func New(cfg config.Config, log *slog.Logger) (*Server, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	s = &Server{
+	s := &Server{
 		cfg: cfg, log: log, registry: prometheus.NewRegistry(),
 		listeners: map[*http.Server]net.Listener{}, draining: make(chan struct{}),
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.closeAll())
-		}
-	}()
 	steps := []func() error{s.openDev, s.openStore, s.joinDomain, s.joinAPI, s.joinAdmin, s.introduceDev}
 	for _, step := range steps {
 		if err := step(); err != nil {
-			return nil, err
+			return nil, errors.Join(err, s.closeAll())
 		}
 	}
 	return s, nil
