@@ -36,8 +36,8 @@ func (d DevInfo) Curl() string {
 // Snippet is JavaScript, for a module, that receives as the client.
 func (d DevInfo) Snippet() string {
 	return fmt.Sprintf(`import { connect } from '%s/client/sunzi.js';
-const push = connect('%s', { token: '%s' });
-push.on('*', m => console.log(m.topic, m.data));`, d.URL, d.WSURL, d.Token)
+const push = connect('%s', { clientId: '%s', token: '%s' });
+push.on('*', m => console.log(m.topic, m.data));`, d.URL, d.WSURL, d.ClientID, d.Token)
 }
 
 // Dev is what a configuration with Dev set was started with.

@@ -4,27 +4,49 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"sync/atomic"
+	"sync"
 )
 
-// boundPending bounds the connections that net/http holds: half-done requests
-// and upgrades, idle keep-alives. Each costs a goroutine and its buffers. A
-// socket that was upgraded is the hub's and no longer counted. At the limit a
-// new connection is closed; what is there is served.
-func boundPending(limit int64) func(net.Conn, http.ConnState) {
-	if limit <= 0 {
-		return nil
-	}
-	var held atomic.Int64
-	return func(c net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
-			if held.Add(1) > limit {
-				_ = c.Close() // net/http sees it and reports StateClosed
-			}
-		case http.StateHijacked, http.StateClosed:
-			held.Add(-1)
+// pending watches the connections that net/http holds: half-done requests and
+// upgrades, idle keep-alives. Each costs a goroutine and its buffers. A socket
+// that was upgraded is the hub's and no longer counted.
+type pending struct {
+	limit int // zero: none
+
+	mu    sync.Mutex // guards what follows
+	held  int
+	fresh map[net.Conn]struct{} // nothing was asked on them yet
+}
+
+func newPending(limit int) *pending {
+	return &pending{limit: limit, fresh: map[net.Conn]struct{}{}}
+}
+
+// watch is the http.Server's ConnState. At the limit a new connection is
+// closed; what is there is served.
+func (p *pending) watch(c net.Conn, state http.ConnState) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.fresh, c)
+	switch state {
+	case http.StateNew:
+		p.held++
+		p.fresh[c] = struct{}{}
+		if p.limit > 0 && p.held > p.limit {
+			_ = c.Close() // net/http sees it and reports StateClosed
 		}
+	case http.StateHijacked, http.StateClosed:
+		p.held--
+	}
+}
+
+// closeFresh closes connections on which nothing was asked, as browsers open
+// them ahead: http.Server.Shutdown waits five seconds for each.
+func (p *pending) closeFresh() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.fresh {
+		_ = c.Close()
 	}
 }
 

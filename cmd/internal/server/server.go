@@ -53,6 +53,7 @@ type Server struct {
 	dev       DevInfo
 
 	public, admin *http.Server // admin is nil where none is configured
+	pending       *pending     // of the public listener
 	listeners     map[*http.Server]net.Listener
 	draining      chan struct{} // closed when Run begins to end
 }
@@ -142,7 +143,8 @@ func (s *Server) joinAPI() error {
 		return err
 	}
 	s.public = s.httpServer(handler)
-	s.public.ConnState = boundPending(int64(s.cfg.HTTP.MaxPending))
+	s.pending = newPending(s.cfg.HTTP.MaxPending)
+	s.public.ConnState = s.pending.watch
 	return s.bind(s.public, s.cfg.Listen)
 }
 
@@ -229,6 +231,7 @@ func (s *Server) end() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.HTTP.ShutdownTimeout)
 	defer cancel()
 	err := s.hub.Shutdown(ctx)
+	s.pending.closeFresh()
 	for srv := range s.listeners {
 		if cut := srv.Shutdown(ctx); cut != nil {
 			err = errors.Join(err, cut, srv.Close())
