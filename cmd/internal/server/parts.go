@@ -14,7 +14,7 @@ func (s *Server) storeConfig() store.Config {
 	c := s.cfg.Store
 	return store.Config{
 		Path: s.cfg.StorePath(), Sync: store.Sync(c.Sync), Limits: s.cfg.PushConfig(),
-		Log: logging.Named(s.log, logging.StoreLog), Metrics: store.Metrics{},
+		Log: logging.Named(s.log, logging.StoreLog), Metrics: store.NewMetrics(s.registry),
 		Timeout: c.Timeout, QueueLength: c.Queue, ReadConnections: c.Connections, OfflineKeep: c.OfflineKeep,
 	}
 }
