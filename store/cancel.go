@@ -11,31 +11,30 @@ import (
 const cancelStep = 500
 
 // Cancel implements [push.Pushes]. A push to many is cancelled in steps: its
-// schedule or job ends with the first, so that nothing is added meanwhile.
+// schedule or job ends with the first, so that nothing is added meanwhile. Each
+// step has the configured time; ctx bounds them together, and what was
+// cancelled until then stays so.
 func (s *Store) Cancel(ctx context.Context, realm *string, id int64) ([]push.Placement, error) {
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
 	var ended []push.Placement
 	var stopped bool
-	for first, from := true, (push.ClientKey{}); ; first = false {
+	var from *push.ClientKey // nil: the first step
+	for n := cancelStep; n == cancelStep; {
 		var step cancelled
 		err := s.do(ctx, 100*cancelStep, func(t *tx) (err error) {
 			step = cancelled{}
-			if first {
-				if step.stopped, err = t.stop(realm, id); err != nil {
-					return err
-				}
+			if from != nil {
+				step.last = *from
+			} else if err = t.stop(realm, id, &step); err != nil {
+				return err
 			}
-			return t.cancel(realm, id, from, &step)
+			return t.cancel(id, &step)
 		})
 		if err != nil {
 			return ended, err
 		}
 		stopped = stopped || step.stopped
 		ended = append(ended, step.ended...)
-		if from = step.last; step.seen < cancelStep {
-			break
-		}
+		from, n = &step.last, step.seen
 	}
 	if len(ended) == 0 && !stopped {
 		return nil, push.Errorf(push.CodeNotCancellable, "push %d was acked, or has ended otherwise, at every client", id)
@@ -47,36 +46,38 @@ type cancelled struct {
 	ended   []push.Placement
 	stopped bool // a schedule or a job was ended
 	seen    int
-	last    push.ClientKey
+	last    push.ClientKey // where the next step goes on; at first its realm alone
 }
 
 // stop ends the push's schedule or job. CodeNoPush where there is nothing of
 // this push at all. Indexes: primary keys, offline_message_id.
-func (t *tx) stop(realm *string, id int64) (bool, error) {
+func (t *tx) stop(realm *string, id int64, step *cancelled) error {
 	if err := t.flush(); err != nil {
-		return false, err
+		return err
 	}
 	var p pushRow
 	recorded, err := t.row(pushQuery, []any{id}, &p.realm, &p.accepted, &p.state)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if !recorded {
 		found, err := t.row(`SELECT realm FROM offline_message WHERE id = ? LIMIT 1`, []any{id}, &p.realm)
 		if err != nil {
-			return false, err
+			return err
 		}
 		if !found {
-			return false, errNoPush(id)
+			return errNoPush(id)
 		}
 	}
 	if realm != nil && *realm != p.realm {
-		return false, errNoPush(id)
+		return errNoPush(id)
 	}
+	step.last.Realm = p.realm
 	if !recorded || p.state != pushScheduled && p.state != pushExpanding {
-		return false, nil
+		return nil
 	}
-	return true, firstError(
+	step.stopped = true
+	return firstError(
 		t.exec(`DELETE FROM envelope WHERE id = ?`, id),
 		t.exec(`DELETE FROM job WHERE id = ?`, id),
 		t.exec(`UPDATE push SET state = ? WHERE id = ?`, pushCancelled, id),
@@ -84,15 +85,15 @@ func (t *tx) stop(realm *string, id int64) (bool, error) {
 	)
 }
 
-// cancel ends the push's entries that still wait, of clients after from.
+// cancel ends the push's entries that still wait, of clients after step.last.
 // Index: offline_message_id, which goes on with the primary key.
-func (t *tx) cancel(realm *string, id int64, from push.ClientKey, step *cancelled) error {
+func (t *tx) cancel(id int64, step *cancelled) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
 	rows, err := t.query(`SELECT realm, client_id, seq, status, expires FROM offline_message
-		WHERE id = ? AND client_id > ? AND (? IS NULL OR realm = ?) ORDER BY realm, client_id, seq LIMIT ?`,
-		id, from.ID, realm, realm, cancelStep)
+		WHERE id = ? AND realm = ? AND client_id > ? ORDER BY client_id, seq LIMIT ?`,
+		id, step.last.Realm, step.last.ID, cancelStep)
 	type row struct {
 		at      push.Placement
 		status  int

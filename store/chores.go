@@ -45,8 +45,6 @@ type chore struct {
 }
 
 func (s *Store) steps(ctx context.Context, limit int, c chore) (int, error) {
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
 	done := 0
 	for done < limit {
 		any, err := s.any(ctx, c.any, c.upTo)

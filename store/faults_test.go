@@ -118,6 +118,35 @@ func headOf(t *testing.T, s *Store, client string) uint64 {
 	return m.Head
 }
 
+// patient is a listener that gives an answer the time to come too early.
+type patient struct{ answered, early chan struct{} }
+
+func (p patient) Placed(*push.Message, []push.Placement) {
+	select {
+	case <-p.answered:
+		close(p.early)
+	case <-time.After(20 * time.Millisecond):
+	}
+}
+
+func TestTheListenerHearsBeforeTheAnswer(t *testing.T) {
+	s, _ := openFor(t, "a")
+	p := patient{make(chan struct{}), make(chan struct{})}
+	s.SetListener(p)
+	if err := acceptOne(s, envelope(1, "a", 10)); err != nil {
+		t.Fatal(err)
+	}
+	close(p.answered)
+	if err := acceptOne(s, envelope(2, "nobody", 10)); err == nil { // the writer is past the first
+		t.Fatal("a push to nobody was taken")
+	}
+	select {
+	case <-p.early:
+		t.Fatal("the push was answered before the listener had heard")
+	default:
+	}
+}
+
 func TestOneBadOperationFailsNobodyElse(t *testing.T) {
 	s, l := openFor(t, "a")
 	errs := together(t, s,

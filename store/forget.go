@@ -14,8 +14,6 @@ const forgetStep = 500
 // that a large one holds up nobody; where this is interrupted the client is
 // still there, with what is left, and can be forgotten again.
 func (s *Store) Forget(ctx context.Context, key push.ClientKey) error {
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
 	for n := forgetStep; n == forgetStep; {
 		err := s.do(ctx, 100*forgetStep, func(t *tx) (err error) {
 			c, err := t.client(key)

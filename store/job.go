@@ -35,8 +35,6 @@ const expandStep = 2000
 // Expand implements [push.Chores]. It counts the members that it went through;
 // where jobs end within a step the next one begins.
 func (s *Store) Expand(ctx context.Context, limit int) (int, error) {
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
 	done := 0
 	for done < limit {
 		left, err := s.any(ctx, `SELECT 1 FROM job LIMIT 1`)

@@ -32,6 +32,8 @@ func (s *Store) row(ctx context.Context, query string, args []any, into ...any) 
 // any reports whether query finds a row: periodic work asks before it joins a
 // commit group.
 func (s *Store) any(ctx context.Context, query string, args ...any) (bool, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
 	var one int
 	return s.row(ctx, query, args, &one)
 }

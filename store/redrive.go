@@ -15,8 +15,6 @@ const redriveStep = 500
 // as failed, without content, and no longer counts in the push's status. Seqs
 // that are no dead letters are passed over.
 func (s *Store) Redrive(ctx context.Context, key push.ClientKey, seqs []uint64) (int, error) {
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
 	if len(seqs) > 0 {
 		done := 0
 		for len(seqs) > 0 {

@@ -44,8 +44,6 @@ const (
 
 // Release implements [push.Chores].
 func (s *Store) Release(ctx context.Context, now time.Time, limit int) (int, error) {
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
 	done := 0
 	for done < limit {
 		// Index: envelope_due.

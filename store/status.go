@@ -36,23 +36,26 @@ func (s *Store) Status(ctx context.Context, realm *string, id int64, page push.P
 	if err != nil {
 		return push.PushStatus{}, failed(err)
 	}
-	if recorded && realm != nil && *realm != p.realm {
+	found := recorded
+	if !recorded { // Index: offline_message_id.
+		if found, err = s.row(ctx, `SELECT realm FROM offline_message WHERE id = ? LIMIT 1`, []any{id}, &p.realm); err != nil {
+			return push.PushStatus{}, failed(err)
+		}
+	}
+	if !found || realm != nil && *realm != p.realm {
 		return push.PushStatus{}, errNoPush(id)
 	}
 	status := push.PushStatus{ID: id, Counts: make(map[push.State]int)}
-	earliest, err := s.countStates(ctx, realm, id, status.Counts)
+	earliest, err := s.countStates(ctx, p.realm, id, status.Counts)
 	if err != nil {
 		return push.PushStatus{}, failed(err)
-	}
-	if !recorded && len(status.Counts) == 0 {
-		return push.PushStatus{}, errNoPush(id)
 	}
 	status.Accepted = fromMS(earliest)
 	if recorded {
 		status.Accepted = fromMS(p.accepted)
 	}
 	status.State = overall(recorded, p.state, status.Counts)
-	status.Clients, status.Next, err = s.clientStates(ctx, realm, id, from, pageLimit(page.Limit))
+	status.Clients, status.Next, err = s.clientStates(ctx, p.realm, id, from, pageLimit(page.Limit))
 	return status, failed(err)
 }
 
@@ -60,18 +63,18 @@ func (s *Store) Status(ctx context.Context, realm *string, id int64, page push.P
 // offline_message_id (which ends in the primary key, so that it is in order),
 // client's primary key.
 const ofPush = ` FROM offline_message m JOIN client c ON c.realm = m.realm AND c.client_id = m.client_id
-	WHERE m.id = ? AND m.status <> 7 AND (? IS NULL OR m.realm = ?)`
+	WHERE m.id = ? AND m.realm = ? AND m.status <> 7`
 
 // countStates counts the push's entries by state, and answers when the first
 // was sent.
-func (s *Store) countStates(ctx context.Context, realm *string, id int64, counts map[push.State]int) (int64, error) {
+func (s *Store) countStates(ctx context.Context, realm string, id int64, counts map[push.State]int) (int64, error) {
 	type group struct {
 		f       fate
 		n       int
 		earlier int64
 	}
 	rows, err := s.query(ctx, `SELECT m.status, m.reason, m.code, m.seq <= c.cursor, m.seq <= c.read_cursor, m.expires <= ?, COUNT(*), MIN(m.send_time)`+
-		ofPush+` GROUP BY 1, 2, 3, 4, 5, 6`, unixMS(s.cfg.Clock()), id, realm, realm)
+		ofPush+` GROUP BY 1, 2, 3, 4, 5, 6`, unixMS(s.cfg.Clock()), id, realm)
 	groups, err := collect(rows, err, func(r *sql.Rows, g *group) error {
 		return r.Scan(&g.f.status, &g.f.reason, &g.f.code, &g.f.acked, &g.f.read, &g.f.late, &g.n, &g.earlier)
 	})
@@ -88,11 +91,11 @@ func (s *Store) countStates(ctx context.Context, realm *string, id int64, counts
 
 // clientStates is one page of the push's entries. Index of the ack's time:
 // ack_log's primary key.
-func (s *Store) clientStates(ctx context.Context, realm *string, id int64, from place, limit int) ([]push.ClientState, string, error) {
+func (s *Store) clientStates(ctx context.Context, realm string, id int64, from place, limit int) ([]push.ClientState, string, error) {
 	rows, err := s.query(ctx, `SELECT m.realm, m.client_id, m.seq, m.status, m.reason, m.code, m.seq <= c.cursor, m.seq <= c.read_cursor, m.expires <= ?,
 		(SELECT a.at FROM ack_log a WHERE a.realm = m.realm AND a.client_id = m.client_id AND a.to_seq >= m.seq AND a.from_seq < m.seq ORDER BY a.to_seq LIMIT 1)`+
-		ofPush+` AND (m.client_id > ? OR m.client_id = ? AND m.seq > ?) ORDER BY m.realm, m.client_id, m.seq LIMIT ?`,
-		unixMS(s.cfg.Clock()), id, realm, realm, from.client, from.client, int64(from.seq), limit+1)
+		ofPush+` AND m.client_id >= ? AND (m.client_id > ? OR m.seq > ?) ORDER BY m.client_id, m.seq LIMIT ?`,
+		unixMS(s.cfg.Clock()), id, realm, from.client, from.client, int64(from.seq), limit+1)
 	all, err := collect(rows, err, func(r *sql.Rows, v *push.ClientState) error {
 		var f fate
 		var at sql.NullInt64

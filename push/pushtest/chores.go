@@ -16,6 +16,7 @@ func Chores(t *testing.T, open Opener) {
 	t.Run("all means those who were registered", func(t *testing.T) { expandAll(newWorld(t, open)) })
 	t.Run("a push that expands can be cancelled", func(t *testing.T) { expandCancelled(newWorld(t, open)) })
 	t.Run("entries expire in steps", func(t *testing.T) { expire(newWorld(t, open)) })
+	t.Run("what keeps no history goes soon after its ack", func(t *testing.T) { sweepOffline(newWorld(t, open)) })
 	t.Run("retention deletes what ended", func(t *testing.T) {
 		sweep(newWorld(t, open, func(c *push.Config) { c.HistoryRetention = 2 * time.Hour }))
 	})
@@ -220,4 +221,18 @@ func sweep(w *world) {
 	if o := w.accept(w.envelope(one("a"), keyed(1, 9))); o.Duplicate || o.Placed[0].Seq != 4 {
 		w.Fatalf("the next push gave %+v", o)
 	}
+}
+
+func sweepOffline(w *world) {
+	w.register("a")
+	long := func(e *push.Envelope) { e.Store, e.Expires = push.StoreOffline, e.Accepted.Add(48*time.Hour) }
+	acked, waits := w.push("a", long), w.push("a", long)
+	w.ack("a", 1)
+	equal(w.T, "the state after the ack", w.state(acked), push.StateAcked)
+	w.pass(2 * time.Hour) // an hour at most, whatever the retention of history
+	_, err := w.s.Sweep(w.ctx, w.clock(), 100)
+	must(w, err)
+	_, err = w.s.Status(w.ctx, nil, acked, push.PageQuery{})
+	wantCode(w, "the status of what is gone", err, push.CodeNoPush)
+	equal(w.T, "the state of what waits", w.state(waits), push.StateStored)
 }
