@@ -34,6 +34,7 @@ func TestHalfAFrameIsNotWaitedForLong(t *testing.T) {
 func TestWholeMessagesDoNotAgeTheNext(t *testing.T) {
 	cfg := testConfig()
 	cfg.MessageTimeout = 300 * time.Millisecond
+	cfg.MessageRate = 0
 	r := start(t, cfg)
 	p := r.greet("alice").live()
 	whole := frame.AppendMasked(nil, frame.Text, [4]byte{1, 2, 3, 4}, []byte(`{"type":"ping"}`))
@@ -131,6 +132,9 @@ func TestAPeerThatDoesNotAnswerACloseIsCut(t *testing.T) {
 	p := r.greet("alice").live()
 	r.session("alice").Close(push.CloseDisconnected, "")
 	for p.Next().Op != frame.Close {
+	}
+	if r.hub.Online(key("alice")) {
+		t.Error("a session that is being closed is still in the table")
 	}
 	p.SendRaw(frame.AppendMasked(nil, frame.Text, [4]byte{}, []byte("talks on")))
 	p.WantEnd()

@@ -266,7 +266,7 @@ func (h *Hub) logConn(event string, c *conn, args ...any) {
 		level = slog.LevelInfo
 	}
 	if h.log.Enabled(context.Background(), level) {
-		args = append([]any{"client", c.key, "session", c.sessionID(), "remote", c.remote()}, args...)
+		args = append([]any{"client", c.key.String(), "session", c.sessionID(), "remote", c.remote()}, args...)
 		h.log.Log(context.Background(), level, event, args...)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"github.com/sunzi-push/sunzi/api/wire"
 	"github.com/sunzi-push/sunzi/hub/frame"
@@ -17,6 +18,12 @@ import (
 // everything of it, the table's entry and the client ID included. At GOGC=100
 // the process holds twice as much.
 const idleBudget = 400
+
+func TestAConnectionFitsItsSizeClass(t *testing.T) {
+	if size := unsafe.Sizeof(conn{}); size > 256 { // the next class of the allocator is 288
+		t.Errorf("a conn has %d bytes", size)
+	}
+}
 
 // TestIdleSessionsAreSmall opens sessions, lets them come to rest, and divides
 // the growth of the live heap by their number. The clients' ends are bare

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -224,34 +225,72 @@ func TestNoticesBeyondTheSecondLimitClose(t *testing.T) {
 	until(t, "and gone", func() bool { return r.hub.gate.total.Load() == 0 })
 }
 
-// TestAPeerThatOnlyAsksIsNotHeard: its own pongs pile up, so that reading from
-// it stops, and what it makes the server hold is bounded.
+// TestAPeerThatOnlyAsksIsNotHeard: what it asked for piles up, so that reading
+// from it stops, and what it makes the server hold is bounded.
 func TestAPeerThatOnlyAsksIsNotHeard(t *testing.T) {
 	cfg := testConfig()
-	cfg.Outbound = 16 << 10
+	cfg.Outbound = 128 << 10
 	cfg.MessageRate = 0
 	cfg.WriteTimeout = 300 * time.Millisecond
 	cfg.CloseTimeout = 100 * time.Millisecond
-	r := start(t, cfg)
-	p := r.greet("asker").live()
-	ping := frame.AppendMasked(nil, frame.Ping, [4]byte{1, 2, 3, 4}, make([]byte, 125))
-	var flood []byte
-	for range 500 {
-		flood = append(flood, ping...)
+	for name, tc := range map[string]struct {
+		path  string
+		frame frame.Frame
+		code  string
+	}{
+		"pongs of a session": {"/ws", frame.Frame{Op: frame.Ping, Masked: true, Payload: make([]byte, 125)}, "4102"},
+		"echoes":             {"/echo", frame.Frame{Op: frame.Binary, Masked: true, Payload: make([]byte, 1000)}, "4102"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, cfg)
+			c := hubtest.Dial(t, r.addr, hubtest.Handshake{Path: tc.path, Header: http.Header{"Authorization": {"Bearer asker"}}})
+			var flood []byte
+			for len(flood) < 64<<10 {
+				flood = tc.frame.Append(flood)
+			}
+			c.Conn.Timeout = 50 * time.Millisecond
+			peak := 0.0
+			until(t, "it is gone", func() bool {
+				_ = c.Conn.SendRaw(flood) // blocks once the server stops reading
+				peak = max(peak, r.value("sunzi_outbound_queue_bytes"))
+				return r.hub.gate.total.Load() == 0
+			})
+			if peak < float64(cfg.Outbound) || peak > float64(cfg.Outbound+2*readSize) {
+				t.Errorf("%v bytes were queued", peak)
+			}
+			if got := r.value("sunzi_closes_total", tc.code, "server"); got != 1 {
+				t.Errorf("%v closed as slow, want 1", got)
+			}
+		})
 	}
-	p.Conn.Timeout = 100 * time.Millisecond
-	peak := 0.0
-	until(t, "it is gone", func() bool {
-		_ = p.Conn.SendRaw(flood) // blocks once the server stops reading
-		peak = max(peak, r.value("sunzi_outbound_queue_bytes"))
-		return r.hub.gate.total.Load() == 0
+}
+
+// TestWhatIsCommittedWhileTheMailboxIsReadIsSent: the session is in the table
+// before its mailbox is read, so that the hint finds it.
+func TestWhatIsCommittedWhileTheMailboxIsReadIsSent(t *testing.T) {
+	r := start(t, testConfig())
+	b := &meanwhile{office: r.office, hub: r.hub}
+	r.hub.Serve(b)
+	p := r.greet("alice")
+	if m := p.next(wire.TypeReplayComplete); m.Seq != 0 {
+		t.Errorf("got %+v", m)
+	}
+	if m := p.next(wire.TypeMessage); m.Delivery.Seq != 1 || m.Delivery.Replayed {
+		t.Errorf("got %+v", m.Delivery)
+	}
+}
+
+// meanwhile commits between the reading of a mailbox and the answer.
+type meanwhile struct {
+	*office
+	hub *Hub
+}
+
+func (b *meanwhile) Open(id push.Identity, h push.Hello, done func(push.Opened, error)) {
+	b.office.Open(id, h, func(o push.Opened, err error) {
+		b.commit(b.hub, "meanwhile", id.Client.ID)
+		done(o, err)
 	})
-	if peak > float64(cfg.Outbound+2*readSize) {
-		t.Errorf("%v bytes were queued", peak)
-	}
-	if got := r.value("sunzi_closes_total", "4102", "server"); got != 1 {
-		t.Errorf("%v closed as slow, want 1", got)
-	}
 }
 
 // TestHintsThatDoNotFitInTheInboxAreNotLost holds the loop up, and offers

@@ -233,7 +233,7 @@ func (c *conn) failed(what string, err error) {
 		c.shut(push.CloseTokenRevoked, "the token was revoked")
 		return
 	}
-	c.loop.hub.log.Warn(what, "client", c.key, "err", err)
+	c.loop.hub.log.Warn(what, "client", c.key.String(), "err", err)
 	c.shut(push.CloseTryLater, "the mailbox can't be read now")
 }
 

@@ -201,6 +201,9 @@ func TestThePeersCloseIsAnswered(t *testing.T) {
 	if got := r.value("sunzi_closes_total", "other", "client"); got != 1 {
 		t.Errorf("%v closes of an unknown code, want 1", got)
 	}
+	if got := r.value("sunzi_closes_total", "other", "none"); got != 0 {
+		t.Errorf("%v closes counted twice", got)
+	}
 }
 
 func TestNoticesAndLiveMessages(t *testing.T) {
@@ -370,4 +373,8 @@ func TestMessagePackIsBinaryFromEndToEnd(t *testing.T) {
 	if m.Encoded[wire.Msgpack].Load() == nil || m.Encoded[wire.JSON].Load() != nil {
 		t.Error("the body was not encoded once, for the codec that is spoken")
 	}
+}
+
+func refuseRefresh(id push.Identity, _ string) (push.Identity, error) {
+	return id, push.Errorf(push.CodeBadCredentials, push.ReasonBadToken)
 }

@@ -226,7 +226,8 @@ func TestBytesBehindTheRequestAreNotLost(t *testing.T) {
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer alice\r\n\r\n")
 	hello := frame.AppendMasked(nil, frame.Text, [4]byte{1, 2, 3, 4}, []byte(`{"type":"hello"}`))
 	b.Write(hello)
-	b.Write(hello[:5]) // and the beginning of another
+	ping := frame.AppendMasked(nil, frame.Ping, [4]byte{5, 6, 7, 8}, []byte("whole"))
+	b.Write(ping[:8]) // and the beginning of another
 	if _, err := conn.Write(b.Bytes()); err != nil {
 		t.Fatal(err)
 	}
@@ -246,5 +247,16 @@ func TestBytesBehindTheRequestAreNotLost(t *testing.T) {
 	}
 	if m, err := wire.DecodeServer(wire.JSON, ev.Payload); err != nil || m.Type != wire.TypeWelcome {
 		t.Errorf("got %q, %v", ev.Payload, err)
+	}
+	if err := c.SendRaw(ping[8:]); err != nil {
+		t.Fatal(err)
+	}
+	for ev.Op != frame.Pong {
+		if ev, err = c.Read(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if string(ev.Payload) != "whole" {
+		t.Errorf("pong %q", ev.Payload)
 	}
 }
