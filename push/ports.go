@@ -202,7 +202,7 @@ type Group struct {
 // Groups is membership, kept as intervals of epochs. Implemented by store.
 type Groups interface {
 	// Join and Leave answer whether anything changed. Join makes the group;
-	// CodeNoClient where the client is unknown.
+	// CodeNoClient where the client is unknown. SetEvents makes the group too.
 	Join(ctx context.Context, realm, group, client string) (Group, bool, error)
 	Leave(ctx context.Context, realm, group, client string) (Group, bool, error)
 	SetEvents(ctx context.Context, realm, group string, on bool) (Group, error)

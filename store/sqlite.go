@@ -43,7 +43,7 @@ func openSQLite(ctx context.Context, cfg Config, n int) (*sql.DB, error) {
 		"synchronous(" + string(cfg.Sync) + ")",
 		"cache_size(-65536)", // KiB, negative: bytes rather than pages
 		"temp_store(MEMORY)",
-		"wal_autocheckpoint(4000)", // pages of 4 KiB; a checkpoint holds up one commit group
+		"wal_autocheckpoint(16000)", // pages of 4 KiB: the larger the log, the more changes of one page are written back once
 	}}
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: cfg.Path}).EscapedPath(), RawQuery: q.Encode()}).String())
 	if err != nil {
