@@ -87,6 +87,10 @@ func (s *Store) sweeps(now time.Time) []chore {
 		{`SELECT 1 FROM token WHERE expires < ? LIMIT 1`, before(time.Hour),
 			remove(`DELETE FROM token WHERE jti IN (SELECT jti FROM
 				(SELECT jti FROM token WHERE expires < ? ORDER BY expires LIMIT ?) old)`, before(time.Hour))},
+		// Index: revocation_age. No token lives that long.
+		{`SELECT 1 FROM revocation WHERE issued_before < ? LIMIT 1`, before(keepRevocations),
+			remove(`DELETE FROM revocation WHERE (realm, client_id) IN (SELECT realm, client_id FROM
+				(SELECT realm, client_id FROM revocation WHERE issued_before < ? ORDER BY issued_before LIMIT ?) old)`, before(keepRevocations))},
 		// Index: ack_log_at.
 		{`SELECT 1 FROM ack_log WHERE at < ? LIMIT 1`, log,
 			remove(`DELETE FROM ack_log WHERE (realm, client_id, to_seq) IN (SELECT realm, client_id, to_seq FROM
@@ -103,6 +107,10 @@ func (s *Store) sweeps(now time.Time) []chore {
 				WHERE left_epoch IS NOT NULL AND left_epoch > ? AND `+notNeeded+` LIMIT ?) old)`, 0)},
 	}
 }
+
+// keepRevocations is beyond the longest life that a token may be minted with
+// (tokens.max_ttl has a year as its default).
+const keepRevocations = 2 * 366 * 24 * time.Hour
 
 const notNeeded = `NOT EXISTS (SELECT 1 FROM job WHERE job.realm = m.realm AND job.grp = m.grp AND job.epoch < m.left_epoch)`
 

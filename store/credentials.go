@@ -62,12 +62,28 @@ func (s *Store) RevokeTokens(ctx context.Context, realm, client string, issuedBe
 	err := s.do(ctx, 100, func(t *tx) (err error) {
 		n, err = t.execCount(`UPDATE token SET revoked = 1 WHERE realm = ? AND client_id = ? AND issued < ? AND revoked = 0`,
 			realm, client, unixMS(issuedBefore))
-		return err
+		if err != nil {
+			return err
+		}
+		return t.exec(keepRevocation, realm, client, unixMS(issuedBefore))
 	})
 	if err != nil {
 		return 0, err
 	}
 	return n, nil
+}
+
+// RevokedBefore implements [token.OutsideRecords]. Index: revocation's primary
+// key.
+func (s *Store) RevokedBefore(ctx context.Context, realm, client string) (time.Time, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	var before int64
+	found, err := s.row(ctx, `SELECT issued_before FROM revocation WHERE realm = ? AND client_id = ?`, []any{realm, client}, &before)
+	if err != nil || !found {
+		return time.Time{}, failed(err)
+	}
+	return fromMS(before), nil
 }
 
 // InsertKey implements [token.Keys].

@@ -61,7 +61,7 @@ func withSchema(ctx context.Context, cfg Config, f func(*goose.Provider) error) 
 	if err != nil {
 		return err
 	}
-	db, err := openSQLite(ctx, cfg, 1)
+	db, err := openSQLite(ctx, cfg, 1, writerCache)
 	if err != nil {
 		return err
 	}

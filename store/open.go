@@ -33,13 +33,14 @@ type Store struct {
 }
 
 var (
-	_ push.Mailboxes = (*Store)(nil)
-	_ push.Pushes    = (*Store)(nil)
-	_ push.Clients   = (*Store)(nil)
-	_ push.Groups    = (*Store)(nil)
-	_ push.Chores    = (*Store)(nil)
-	_ token.Records  = (*Store)(nil)
-	_ token.Keys     = (*Store)(nil)
+	_ push.Mailboxes       = (*Store)(nil)
+	_ push.Pushes          = (*Store)(nil)
+	_ push.Clients         = (*Store)(nil)
+	_ push.Groups          = (*Store)(nil)
+	_ push.Chores          = (*Store)(nil)
+	_ token.Records        = (*Store)(nil)
+	_ token.OutsideRecords = (*Store)(nil)
+	_ token.Keys           = (*Store)(nil)
 )
 
 // Open opens the database, brings its schema up to date and starts the
@@ -65,11 +66,11 @@ func open(ctx context.Context, cfg Config, lock *os.File) (*Store, error) {
 	if _, _, err := Migrate(ctx, cfg); err != nil {
 		return nil, err
 	}
-	write, err := openSQLite(ctx, cfg, 1)
+	write, err := openSQLite(ctx, cfg, 1, writerCache)
 	if err != nil {
 		return nil, err
 	}
-	read, err := openSQLite(ctx, cfg, cfg.ReadConnections)
+	read, err := openSQLite(ctx, cfg, cfg.ReadConnections, readerCache)
 	if err != nil {
 		return nil, errors.Join(err, write.Close())
 	}

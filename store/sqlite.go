@@ -26,6 +26,10 @@ const (
 	acked_bytes = excluded.acked_bytes, offline_head = excluded.offline_head`
 )
 
+// keepRevocation keeps the latest revocation of a client's tokens.
+const keepRevocation = `INSERT INTO revocation (realm, client_id, issued_before) VALUES (?, ?, ?)
+	ON CONFLICT (realm, client_id) DO UPDATE SET issued_before = max(issued_before, excluded.issued_before)`
+
 // Where SQLite's planner would take a longer range of the primary key, which it
 // thinks is short since it keeps no statistics. MySQL says FORCE INDEX.
 const (
@@ -33,15 +37,31 @@ const (
 	byMemberClient = ` INDEXED BY member_client `
 )
 
+// Page caches in KiB, a connection each. The writer's holds the pages that
+// concurrent pushes change again and again; the readers' are small, for the
+// system caches the file already and theirs would come once a connection.
+const (
+	writerCache = 64 << 10
+	readerCache = 2 << 10
+)
+
 // openSQLite opens a pool of at most n connections. The WAL is checkpointed by
 // the writer's own commits; the timeout on a busy file matters only beside
 // tools that read the file.
-func openSQLite(ctx context.Context, cfg Config, n int) (*sql.DB, error) {
+func openSQLite(ctx context.Context, cfg Config, n, cacheKiB int) (*sql.DB, error) {
+	// SQLite makes its files readable to all; what is in them is not for all.
+	f, err := os.OpenFile(cfg.Path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("store: %s can't be opened: %w", cfg.Path, plain(err))
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("store: %s can't be opened: %w", cfg.Path, plain(err))
+	}
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(5000)",
 		"journal_mode(WAL)",
 		"synchronous(" + string(cfg.Sync) + ")",
-		"cache_size(-65536)", // KiB, negative: bytes rather than pages
+		fmt.Sprintf("cache_size(-%d)", cacheKiB), // negative: KiB rather than pages
 		"temp_store(MEMORY)",
 		"wal_autocheckpoint(16000)", // pages of 4 KiB: the larger the log, the more changes of one page are written back once
 	}}

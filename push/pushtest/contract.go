@@ -24,7 +24,7 @@ type Store interface {
 	push.Clients
 	push.Groups
 	push.Chores
-	token.Records
+	token.OutsideRecords
 	token.Keys
 }
 

@@ -37,6 +37,11 @@ func Records(t *testing.T, open Opener) {
 	sameToken(w, old)
 	sameToken(w, young)
 	sameToken(w, record("other", "b", start.Add(-time.Hour)))
+	revokedBefore(w, "a", start)
+	_, err = w.s.RevokeTokens(w.ctx, "", "a", start.Add(-time.Minute))
+	must(t, err)
+	revokedBefore(w, "a", start) // never back
+	revokedBefore(w, "b", time.Time{})
 	got, err := w.s.RevokeToken(w.ctx, "young")
 	must(t, err)
 	young.Revoked = true
@@ -47,6 +52,15 @@ func Records(t *testing.T, open Opener) {
 	must(t, err)
 	if _, err := w.s.Token(w.ctx, "old"); !errors.Is(err, token.ErrNotFound) {
 		t.Fatalf("a token that expired long ago answers %v", err)
+	}
+}
+
+func revokedBefore(w *world, client string, want time.Time) {
+	w.Helper()
+	got, err := w.s.RevokedBefore(w.ctx, "", client)
+	must(w, err)
+	if !got.Equal(want) {
+		w.Fatalf("tokens of %s are revoked before %v, want %v", client, got, want)
 	}
 }
 

@@ -108,7 +108,13 @@ func (s *Server) joinDomain() error {
 		return err
 	}
 	s.keys = token.NewKeyring(s.store, nil)
-	node, err := snowflake.New(snowflake.Config{Node: s.cfg.Snowflake.Node, Origin: s.cfg.Snowflake.Origin})
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	last, err := s.store.LastID(ctx)
+	if err != nil {
+		return err
+	}
+	node, err := snowflake.New(snowflake.Config{Node: s.cfg.Snowflake.Node, Origin: s.cfg.Snowflake.Origin, After: last})
 	if err != nil {
 		return err
 	}
