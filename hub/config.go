@@ -113,7 +113,7 @@ func DefaultConfig() Config {
 		ConnectBurst:   20_000,
 		MessageRate:    200,
 		MessageBurst:   1000,
-		Outbound:       256 << 10,
+		Outbound:       512 << 10,
 	}
 }
 

@@ -57,10 +57,10 @@ type conn struct {
 	sid       uint64         // session ID
 	addr      [16]byte       // of the peer; IPv4 as IPv4-mapped
 	connected int64          // unix ms
+	gen       uint64         // place among the upgrade requests
 
 	// guarded by the table's stripe
 	next *conn
-	gen  uint64
 
 	token tokenInfo // written by the loop under loop.identMu
 
@@ -190,21 +190,33 @@ func (c *conn) event(ev frame.Event) {
 	}
 	switch ev.Op {
 	case frame.Ping:
-		c.lastBeat.Store(c.loop.wall)
+		c.beat()
 		c.loop.count.pingsIn.Add(1)
 		c.putFrame(frame.Pong, ev.Payload)
 	case frame.Pong:
-		c.lastBeat.Store(c.loop.wall)
+		c.beat()
 		c.loop.count.pongsIn.Add(1)
 	case frame.Text, frame.Binary:
 		if c.has(flagEcho) {
-			c.lastMsg.Store(c.loop.wall)
+			c.said()
 			c.putFrame(ev.Op, ev.Payload)
 			break
 		}
 		c.message(ev)
 	}
 	c.meter()
+}
+
+// said notes that a message came or went.
+func (c *conn) said() {
+	c.lastMsg.Store(c.loop.wall)
+	c.loop.count.lastMsg.Store(c.loop.wall)
+}
+
+// beat notes that a heartbeat was heard.
+func (c *conn) beat() {
+	c.lastBeat.Store(c.loop.wall)
+	c.loop.count.lastBeat.Store(c.loop.wall)
 }
 
 // peerClose answers the peer's close frame, or ends the handshake that we

@@ -14,6 +14,7 @@ import (
 // atomic add costs no more than its own cache line; scrapes add the loops up.
 type counters struct {
 	open, sockets, queued, slow atomic.Int64 // gauges
+	lastMsg, lastBeat           atomic.Int64 // unix ms
 
 	turns, commands          atomic.Uint64
 	writes, bytesIn          atomic.Uint64
@@ -159,6 +160,10 @@ func (m *metrics) connectionRows() {
 	m.counter(beats, func(c *counters) uint64 { return c.pingsOut.Load() }, "ping", "out")
 	m.counter(beats, func(c *counters) uint64 { return c.pongsIn.Load() }, "pong", "in")
 	m.counter(beats, func(c *counters) uint64 { return c.pongsOut.Load() }, "pong", "out")
+	m.newest(desc("sunzi_last_message_timestamp_seconds", "When the last message came or went on any connection; 0: none since the start."),
+		func(c *counters) int64 { return c.lastMsg.Load() })
+	m.newest(desc("sunzi_last_heartbeat_timestamp_seconds", "When the last ping or pong was heard on any connection; 0: none since the start."),
+		func(c *counters) int64 { return c.lastBeat.Load() })
 	m.gauge(desc("sunzi_slow_sessions", "Sessions at their outbound limit."),
 		func(c *counters) float64 { return float64(c.slow.Load()) })
 	m.counter(desc("sunzi_slow_closes_total", "Sessions closed because they did not read."),
@@ -213,6 +218,17 @@ func (m *metrics) counter(d *prometheus.Desc, f func(*counters) uint64, labels .
 
 func (m *metrics) gauge(d *prometheus.Desc, f func(*counters) float64, labels ...string) {
 	m.rows = append(m.rows, row{desc: d, kind: prometheus.GaugeValue, labels: labels, loop: f})
+}
+
+// newest is the latest of the loops' times, in seconds.
+func (m *metrics) newest(d *prometheus.Desc, f func(*counters) int64) {
+	m.rows = append(m.rows, row{desc: d, kind: prometheus.GaugeValue, hub: func() float64 {
+		latest := int64(0)
+		for _, l := range m.hub.loops {
+			latest = max(latest, f(&l.count))
+		}
+		return float64(latest) / 1000
+	}})
 }
 
 // Describe implements prometheus.Collector.

@@ -53,7 +53,7 @@ func (c *conn) queued() int {
 func (c *conn) put(t wire.Type) bool {
 	c.loop.count.out[t].Add(1)
 	if t != wire.TypePong {
-		c.lastMsg.Store(c.loop.wall)
+		c.said()
 	}
 	if len(c.loop.cork) >= corkSpill {
 		c.flush()

@@ -121,7 +121,7 @@ func (c *conn) message(ev frame.Event) {
 	}
 	c.loop.count.in[m.Type].Add(1)
 	if m.Type != wire.TypePing {
-		c.lastMsg.Store(c.loop.wall)
+		c.said()
 	}
 	switch m.Type {
 	case wire.TypeHello:
@@ -133,7 +133,7 @@ func (c *conn) message(ev frame.Event) {
 			c.loop.hub.serving().Read(c.key, m.Seq)
 		}
 	case wire.TypePing:
-		c.lastBeat.Store(c.loop.wall)
+		c.beat()
 		id := m.ID
 		c.answer(wire.TypePong, func(dst []byte, codec wire.Codec) []byte { return wire.AppendPong(dst, codec, id) })
 	case wire.TypeTyping:

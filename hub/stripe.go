@@ -53,17 +53,36 @@ func (t *table) stripe(key push.ClientKey) (*stripe, uint64) {
 	return &t.stripes[hash%stripes], hash
 }
 
-// attach adds c as its client's newest and closes what is one too many.
+// attach adds c and closes what is one too many of its client. The newest is
+// the one that asked last, not the one that was let in last: a handshake that
+// took long, perhaps of a client that has given it up and come again, must not
+// throw out the connection that came after it. Then c itself is the one.
 func (t *table) attach(c *conn) {
 	s, hash := t.stripe(c.key)
 	s.mu.Lock()
-	c.gen = t.gen.Add(1)
-	c.next = s.conns[hash]
-	s.conns[hash] = c
+	if c.gen == 0 {
+		c.gen = t.gen.Add(1)
+	}
+	s.chain(hash, c)
 	t.count.Add(1)
 	evicted := t.evict(s, hash, c.key)
 	s.mu.Unlock()
 	replace(evicted)
+}
+
+// chain puts c among the connections of its hash, newest first.
+func (s *stripe) chain(hash uint64, c *conn) {
+	head := s.conns[hash]
+	if head == nil || head.gen < c.gen {
+		c.next = head
+		s.conns[hash] = c
+		return
+	}
+	p := head
+	for p.next != nil && p.next.gen > c.gen {
+		p = p.next
+	}
+	p.next, c.next = c, p.next
 }
 
 func (t *table) attachOther(key push.ClientKey, session push.Session) {

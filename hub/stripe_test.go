@@ -165,3 +165,20 @@ func TestEachStopsAndFilters(t *testing.T) {
 		t.Errorf("%d calls, want 50", n)
 	}
 }
+
+func TestTheConnectionThatAskedLastWins(t *testing.T) {
+	for name, order := range map[string][2]uint64{"in turn": {1, 2}, "the older handshake took longer": {2, 1}} {
+		t.Run(name, func(t *testing.T) {
+			h := &Hub{table: newTable(1)}
+			l := &loop{hub: h, stopped: true}
+			k := push.ClientKey{ID: "a"}
+			for _, gen := range order {
+				h.Attach(k, &conn{loop: l, key: k, gen: gen})
+			}
+			left := h.Of(k)
+			if len(left) != 1 || left[0].(*conn).gen != 2 {
+				t.Fatalf("%d sessions are left, want the one that asked last", len(left))
+			}
+		})
+	}
+}

@@ -32,6 +32,7 @@ type request struct {
 	remote netip.AddrPort
 	answer http.Header // of the 101
 	echo   bool
+	gen    uint64 // place among the requests, which is the session's
 }
 
 // ServeHTTP upgrades /ws, /ws/{client_id} and /ws/{realm}/{client_id}
@@ -100,7 +101,7 @@ func (h *Hub) EchoHandler() http.Handler {
 // checkRequest judges all but the credentials, and takes a place among the
 // connections. Where it answers false, it has answered the request.
 func (h *Hub) checkRequest(w http.ResponseWriter, r *http.Request) (q *request, token string, ok bool) {
-	q = &request{r: r, answer: http.Header{}}
+	q = &request{r: r, answer: http.Header{}, gen: h.table.gen.Add(1)}
 	if !h.checkHandshake(w, r) {
 		return nil, "", false
 	}
@@ -209,6 +210,7 @@ func pathClient(u *url.URL) (*push.ClientKey, bool) {
 func (h *Hub) newConn(q *request) *conn {
 	c := &conn{
 		loop: h.loops[int(h.next.Add(1))%len(h.loops)], codec: q.codec, sid: rand.Uint64(), port: q.remote.Port(),
+		gen: q.gen,
 	}
 	if q.remote.IsValid() {
 		c.addr = q.remote.Addr().As16()

@@ -103,9 +103,20 @@ func (d *Desk) Open(id Identity, h Hello, done func(Opened, error)) {
 		if HasCode(err, CodeNoStore) || HasCode(err, CodeTimeout) || HasCode(err, CodeNoAuth) {
 			return false
 		}
+		if err == nil {
+			d.met.opened.WithLabelValues(o.kind(h)).Inc()
+		}
 		done(o, err)
 		return true
 	}})
+}
+
+// kind tells a client that was here before from a new one.
+func (o *Opened) kind(h Hello) string {
+	if h.Cursor != nil || h.Incarnation != "" || o.Cursor > 0 {
+		return "returning"
+	}
+	return "new"
 }
 
 func (d *Desk) open(ctx context.Context, key ClientKey, h Hello) (Opened, error) {

@@ -12,6 +12,7 @@ type Metrics struct {
 	ackFlushes  prometheus.Counter
 	replayPages prometheus.Counter
 	liveDropped prometheus.Counter
+	opened      *prometheus.CounterVec // by kind
 	accept      prometheus.Histogram
 	acceptToAck prometheus.Histogram
 	chores      *prometheus.CounterVec // by chore, outcome
@@ -49,6 +50,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		chores: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sunzi_chores_total", Help: "Steps of periodic work."}, []string{"chore", "outcome"}),
 	}
+	m.opened = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sunzi_sessions_opened_total", Help: "Sessions that were welcomed: new clients', and those of clients that came back."}, []string{"kind"})
+	for _, k := range []string{"new", "returning"} {
+		m.opened.WithLabelValues(k)
+	}
+	reg.MustRegister(m.opened)
 	for _, o := range pushOutcomes {
 		m.pushes.WithLabelValues(o)
 	}

@@ -92,11 +92,13 @@ type Hub struct {
 	PongTimeout    time.Duration `koanf:"pong_timeout" doc:"How long a peer may stay silent after a ping before it is closed with 4104."`
 	HelloWait      time.Duration `koanf:"hello_wait" doc:"How long a client may take to say hello. After it, it is served from the server's cursor."`
 	IdleTimeout    time.Duration `koanf:"idle_timeout" doc:"Close a connection on which nothing but heartbeats passed for so long, with 4105. Zero: never."`
-	FrameTimeout   time.Duration `koanf:"frame_timeout" doc:"How long a started frame may take to arrive."`
-	MessageTimeout time.Duration `koanf:"message_timeout" doc:"How long a started message may take to arrive over all its frames."`
+	UpgradeTimeout time.Duration `koanf:"upgrade_timeout" doc:"Longest time for checking credentials and answering an upgrade. Its headers are bounded by http.header_timeout."`
+	MessageTimeout time.Duration `koanf:"message_timeout" doc:"How long a started frame or message may take to arrive, over all its frames, before it is closed with 4107."`
 	WriteTimeout   time.Duration `koanf:"write_timeout" doc:"How long a peer may read nothing of what waits for it before it is closed with 4102."`
 	CloseTimeout   time.Duration `koanf:"close_timeout" doc:"How long the closing handshake may take before the socket is closed without it."`
 	Drain          time.Duration `koanf:"drain" doc:"Over how long connections are closed at a shutdown, with 4200 and a delay. Longer spares the other nodes a rush. Below http.shutdown_timeout."`
+	ComeBack       time.Duration `koanf:"come_back" doc:"Longest delay that a shutdown suggests to a client; each is told a random part of it."`
+	LogConnections bool          `koanf:"log_connections" doc:"Log each connect and disconnect at level info. Off, they are logged at debug. A log that blocks stops the event loops."`
 	MaxFrame       Bytes         `koanf:"max_frame" doc:"Largest frame from a client, in bytes."`
 	MaxMessage     Bytes         `koanf:"max_message" doc:"Largest message from a client, in bytes; not below max_frame."`
 	MaxConnections int           `koanf:"max_connections" doc:"Connections of this node. Zero: no limit but the open files of the process."`
@@ -183,10 +185,10 @@ func Default() Config {
 		SSE: SSE{Heartbeat: 25 * time.Second, WriteTimeout: 20 * time.Second, Queue: 256, MaxStreams: 10_000},
 		Hub: Hub{
 			Heartbeat: 25 * time.Second, PongTimeout: 20 * time.Second, HelloWait: time.Second,
-			FrameTimeout: 10 * time.Second, MessageTimeout: 30 * time.Second, WriteTimeout: 20 * time.Second,
+			UpgradeTimeout: 5 * time.Second, ComeBack: 3 * time.Second, MessageTimeout: 30 * time.Second, WriteTimeout: 20 * time.Second,
 			CloseTimeout: 3 * time.Second, Drain: 5 * time.Second,
 			MaxFrame: 64 << 10, MaxMessage: 64 << 10, PerClient: 1,
-			MessageRate: 100, MessageBurst: 200, Outbound: 1 << 20, ExpiryWarning: 5 * time.Minute,
+			MessageRate: 200, MessageBurst: 1000, Outbound: 512 << 10, ExpiryWarning: 5 * time.Minute,
 		},
 		Push: Push{
 			DefaultTTL: p.DefaultTTL, HistoryRetention: p.HistoryRetention, MaxPayload: Bytes(p.MaxPayload),

@@ -4,7 +4,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"sync"
+
+	"github.com/go-chi/chi/v5/middleware"
 )
 
 // pending watches the connections that net/http holds: half-done requests and
@@ -48,6 +51,19 @@ func (p *pending) closeFresh() {
 	for c := range p.fresh {
 		_ = c.Close()
 	}
+}
+
+// remote is the peer of an upgrade as the API's middleware found it: behind a
+// trusted proxy the address that the proxy names.
+func remote(r *http.Request) netip.AddrPort {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil { // a Unix socket
+		peer = netip.AddrPort{}
+	}
+	if addr := middleware.GetClientIPAddr(r.Context()); addr.IsValid() && addr.Unmap() != peer.Addr().Unmap() {
+		return netip.AddrPortFrom(addr.Unmap(), 0) // the proxy does not say the port
+	}
+	return netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
 }
 
 // pprofHandler serves the runtime's profiles. Importing net/http/pprof also

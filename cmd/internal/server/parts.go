@@ -24,6 +24,7 @@ func (s *Server) hubConfig() hub.Config {
 	d.Loops = c.Loops
 	d.Heartbeat, d.PongWait, d.HelloWait, d.IdleTimeout, d.ExpiryWarning = c.Heartbeat, c.PongTimeout, c.HelloWait, c.IdleTimeout, c.ExpiryWarning
 	d.MessageTimeout, d.WriteTimeout, d.CloseTimeout, d.Drain = c.MessageTimeout, c.WriteTimeout, c.CloseTimeout, c.Drain
+	d.UpgradeTimeout, d.ComeBack, d.LogConnections = c.UpgradeTimeout, c.ComeBack, c.LogConnections
 	d.MaxFrame, d.MaxMessage = int64(c.MaxFrame), int64(c.MaxMessage)
 	d.MaxConnections, d.PerClient, d.PerAddress = c.MaxConnections, c.PerClient, c.PerAddress
 	d.ConnectRate, d.ConnectBurst = c.ConnectRate, c.ConnectBurst

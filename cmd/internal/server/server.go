@@ -118,7 +118,7 @@ func (s *Server) joinDomain() error {
 	if err != nil {
 		return err
 	}
-	s.hub, err = hub.New(s.hubConfig(), hub.Deps{Log: logging.Named(s.log, logging.HubLog), Metrics: s.registry})
+	s.hub, err = hub.New(s.hubConfig(), hub.Deps{Remote: remote, Log: logging.Named(s.log, logging.HubLog), Metrics: s.registry})
 	if err != nil {
 		return err
 	}
