@@ -289,7 +289,12 @@ func TestOpenRefusesInOneSentence(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	full := t.TempDir() // a lock that can be opened, but not written
+	if err := os.Symlink("/dev/full", filepath.Join(full, "lock")); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct{ path, says string }{
+		"a lock to nowhere": {filepath.Join(full, "sunzi.db"), "can't be written"},
 		"a second server":   {filepath.Join(taken, "sunzi.db"), "another server"},
 		"a folder's a file": {filepath.Join(file, "sunzi.db"), "not a directory"},
 		"no place to write": {"/proc/none/sunzi.db", "can't be made"},

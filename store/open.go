@@ -138,7 +138,7 @@ func lockFolder(path string) (*os.File, error) {
 		}
 		return nil, errors.Join(fmt.Errorf("store: another server%s has %s open: stop it, or choose another folder", by, dir), f.Close())
 	}
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = fmt.Fprintf(f, "%d", os.Getpid())
 	}
 	if err != nil {
