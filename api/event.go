@@ -143,7 +143,7 @@ func (s *stream) flush() {
 	}
 	// Writers that take no deadline (tests) don't block either.
 	_ = s.rc.SetWriteDeadline(time.Now().Add(s.a.cfg.SSE.WriteTimeout))
-	if _, s.err = s.w.Write(s.out); s.err == nil {
+	if _, s.err = s.w.Write(s.out); s.err == nil { //nolint:gosec // G705: text/event-stream, no page
 		s.err = s.rc.Flush()
 	}
 	if cap(s.out) > 2*s.a.cfg.SSE.PageBytes { // one large message must not cost its size for ever

@@ -137,7 +137,7 @@ func (a *api) rescue(next http.Handler) http.Handler {
 			if p == nil {
 				return
 			}
-			if p == http.ErrAbortHandler { // net/http's own way to end a request
+			if p == http.ErrAbortHandler { //nolint:errorlint // net/http's own way to end a request, compared as net/http does
 				panic(p)
 			}
 			a.met.panics.Inc()

@@ -95,11 +95,12 @@ func (a *api) mounts() []mount {
 
 // routeNames are the values of the route label.
 func (a *api) routeNames() []string {
-	var names []string
+	mounts := a.mounts()
+	names := make([]string, 0, len(routes)+len(mounts))
 	for _, rt := range routes {
 		names = append(names, rt.method+" "+rt.pattern)
 	}
-	for _, m := range a.mounts() {
+	for _, m := range mounts {
 		names = append(names, m.method+" "+m.pattern)
 	}
 	return names

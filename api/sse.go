@@ -102,8 +102,9 @@ func codeOfClose(c push.CloseCode) push.Code {
 		return push.CodeOverloaded
 	case push.CloseDraining, push.CloseGoingAway:
 		return push.CodeShuttingDown
+	default: // no fault of the request
+		return push.CodeInternal
 	}
-	return push.CodeInternal
 }
 
 // helloOf reads what a socket's client says in its hello. A browser sends the

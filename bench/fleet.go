@@ -59,7 +59,7 @@ func (f *Fleet) Post(ctx context.Context, path string, body []byte, answer any) 
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // only read
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
 	if err != nil {
 		return err
@@ -154,37 +154,54 @@ func (f *Fleet) connect(ctx context.Context, n int, c Client) error {
 func (f *Fleet) read(n int, conn net.Conn, r io.Reader, ready chan<- error) {
 	told := false
 	for {
-		frame, err := ws.ReadFrame(r)
+		op, payload, err := readFrame(r)
 		if err != nil {
 			if !told {
 				ready <- fmt.Errorf("client %d: %w", n, err)
 			}
 			return
 		}
-		switch frame.Header.OpCode {
+		switch op {
 		case ws.OpPing:
-			if ws.WriteFrame(conn, ws.MaskFrame(ws.NewPongFrame(frame.Payload))) != nil {
+			if ws.WriteFrame(conn, ws.MaskFrame(ws.NewPongFrame(payload))) != nil {
 				return
 			}
 		case ws.OpClose:
 			if !told {
-				code, reason := ws.ParseCloseFrameData(frame.Payload)
+				code, reason := ws.ParseCloseFrameData(payload)
 				ready <- fmt.Errorf("client %d: closed with %d %s", n, code, reason)
 			}
 			return
 		case ws.OpText:
 			switch {
-			case bytes.HasPrefix(frame.Payload, []byte(`{"type":"message"`)):
+			case bytes.HasPrefix(payload, []byte(`{"type":"message"`)):
 				f.Received.Add(1)
 				if f.OnMessage != nil {
-					f.OnMessage(n, frame.Payload)
+					f.OnMessage(n, payload)
 				}
-			case !told && bytes.HasPrefix(frame.Payload, []byte(`{"type":"replay_complete"`)):
+			case !told && bytes.HasPrefix(payload, []byte(`{"type":"replay_complete"`)):
 				told = true
 				ready <- nil
 			}
+		default: // a pong: we send no ping
 		}
 	}
+}
+
+// maxFrame bounds what the server under test may make us hold, in bytes.
+const maxFrame = 64 << 20
+
+func readFrame(r io.Reader) (ws.OpCode, []byte, error) {
+	h, err := ws.ReadHeader(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if h.Length > maxFrame {
+		return 0, nil, fmt.Errorf("a frame of %d bytes", h.Length)
+	}
+	p := make([]byte, h.Length)
+	_, err = io.ReadFull(r, p)
+	return h.OpCode, p, err
 }
 
 // Close ends all connections and waits for their readers.

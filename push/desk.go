@@ -134,7 +134,7 @@ func (d *Desk) open(ctx context.Context, key ClientKey, h Hello) (Opened, error)
 		o.Start = *h.Cursor
 		if o.Start > m.Cursor {
 			d.acks.add(Ack{Client: key, Seq: o.Start})
-			o.Mailbox.Cursor = o.Start
+			o.Cursor = o.Start
 		}
 		return o, nil
 	case known:

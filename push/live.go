@@ -72,7 +72,7 @@ func (s *Service) unknown(ctx context.Context, absent []ClientKey, targets int) 
 	}
 	boxes, err := s.store.Mailboxes(ctx, absent)
 	if err != nil {
-		return nil, nil
+		return nil, nil //nolint:nilerr // nobody is rejected while the store is away
 	}
 	var rejected []Rejection
 	for i, box := range boxes {

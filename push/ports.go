@@ -129,7 +129,7 @@ type ClientState struct {
 }
 
 // PushStatus is what became of a push.
-type PushStatus struct {
+type PushStatus struct { //nolint:revive // not what a Status might be: one client's is a [ClientState]
 	ID       int64
 	Accepted time.Time
 	State    State // of the push as a whole: accepted until expanded, then the least advanced of its clients

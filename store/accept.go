@@ -262,7 +262,7 @@ func (t *tx) place(e *push.Envelope, st standing) (push.Outcome, error) {
 		return push.Outcome{Err: refusal}, err
 	}
 	if a.large {
-		return t.startJob(e, a, st)
+		return t.startJob(e, a)
 	}
 	o := push.Outcome{ID: e.ID, Members: a.members, Rejected: a.rejected}
 	single := len(e.Target.Clients) == 1

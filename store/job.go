@@ -9,7 +9,7 @@ import (
 
 // startJob keeps a push to many until it is expanded: its body, whom it is
 // for (the group's epoch, or the registrations so far), and how far it is.
-func (t *tx) startJob(e *push.Envelope, a *audience, st standing) (push.Outcome, error) {
+func (t *tx) startJob(e *push.Envelope, a *audience) (push.Outcome, error) {
 	kept := *e
 	kept.Body = nil // in table body
 	content, err := encodeEnvelope(&kept)

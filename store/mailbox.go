@@ -131,7 +131,7 @@ func (s *Store) Read(ctx context.Context, key push.ClientKey, after uint64, maxE
 	if err != nil {
 		return push.Page{}, failed(err)
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // rows.Err tells
 	now := unixMS(s.cfg.Clock())
 	for rows.Next() {
 		var e storedEntry

@@ -209,7 +209,7 @@ func (s *Store) History(ctx context.Context, key push.ClientKey, q push.HistoryQ
 	if err != nil {
 		return push.HistoryPage{}, failed(err)
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // rows.Err tells
 	page, err := s.historyPage(rows, q, cursor, read)
 	return page, failed(err)
 }

@@ -223,7 +223,7 @@ func collect[T any](rows *sql.Rows, err error, scan func(*sql.Rows, *T) error) (
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // rows.Err tells
 	var all []T
 	for rows.Next() {
 		var v T

@@ -283,7 +283,7 @@ func (w *writer) execCount(query string, args ...any) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	res, err := stmt.Exec(args...)
+	res, err := stmt.ExecContext(context.Background(), args...)
 	if err != nil {
 		return 0, err
 	}
@@ -296,7 +296,7 @@ func (w *writer) query(query string, args ...any) (*sql.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	return stmt.Query(args...)
+	return stmt.QueryContext(context.Background(), args...)
 }
 
 // row scans the one row that query finds; false where there is none.
@@ -305,7 +305,7 @@ func (w *writer) row(query string, args []any, into ...any) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	err = stmt.QueryRow(args...).Scan(into...)
+	err = stmt.QueryRowContext(context.Background(), args...).Scan(into...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

@@ -141,8 +141,8 @@ func (cfg Config) serveSettings(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable)
 		return
 	}
-	b, err := json.Marshal(s)
-	if err != nil { // a struct of strings always marshals
+	b, err := json.Marshal(s) //nolint:gosec // G117: the page of sunzi dev is told its own key
+	if err != nil {           // a struct of strings always marshals
 		panic("console: " + err.Error())
 	}
 	w.Header().Set("Content-Type", "application/json")

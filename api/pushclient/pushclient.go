@@ -188,7 +188,7 @@ func (c *Client) once(ctx context.Context, r call, body []byte) error {
 	if err != nil {
 		return fmt.Errorf("pushclient: %w", err)
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // only read
 	p, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse+1))
 	switch {
 	case err != nil:

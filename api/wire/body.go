@@ -50,7 +50,7 @@ func appendMpBody(dst []byte, s *jsonScan) ([]byte, error) {
 		from := s.i
 		k, err := s.key()
 		if err != nil {
-			return nil, fmt.Errorf("%w: %v", ErrBody, err)
+			return nil, fmt.Errorf("%w: %w", ErrBody, err)
 		}
 		if k == fDataBase64 {
 			if dst, err = appendMpBase64(dst, s); err != nil {
@@ -75,7 +75,7 @@ func appendMpBody(dst []byte, s *jsonScan) ([]byte, error) {
 func appendMpBase64(dst []byte, s *jsonScan) ([]byte, error) {
 	from := s.i
 	if err := s.text(); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrBody, err)
+		return nil, fmt.Errorf("%w: %w", ErrBody, err)
 	}
 	text := unquote(s.p[from:s.i])
 	raw, err := base64.StdEncoding.AppendDecode(make([]byte, 0, len(text)*3/4), text)
@@ -99,7 +99,7 @@ func appendMpJSON(dst []byte, s *jsonScan, depth int) ([]byte, error) {
 	}
 	from := s.i
 	if err := s.skip(0); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrBody, err)
+		return nil, fmt.Errorf("%w: %w", ErrBody, err)
 	}
 	switch raw := s.p[from:s.i]; raw[0] {
 	case '"':
@@ -146,7 +146,7 @@ func appendMpMembers(dst []byte, s *jsonScan, depth int, end byte) ([]byte, erro
 		if end == '}' {
 			from := s.i
 			if err = s.text(); err != nil {
-				return nil, fmt.Errorf("%w: %v", ErrBody, err)
+				return nil, fmt.Errorf("%w: %w", ErrBody, err)
 			}
 			dst = appendMpText(dst, string(unquote(s.p[from:s.i])))
 			s.space()

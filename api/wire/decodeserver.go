@@ -168,8 +168,9 @@ func appendJSONMp(dst []byte, s *mpScan) ([]byte, bool) {
 		return dst, true
 	case mpList, mpMap:
 		return appendJSONMembers(dst, s, h)
+	default:
+		return dst, false
 	}
-	return dst, false
 }
 
 func appendJSONMembers(dst []byte, s *mpScan, h mpHead) ([]byte, bool) {

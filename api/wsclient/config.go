@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"slices"
@@ -25,7 +24,7 @@ type Config struct {
 	Token string
 	// TokenFunc answers a token. It is called with a context of 30 s, by
 	// another goroutine than Run's while the client is connected. Without
-	// it a token that ends ends the client.
+	// it the client ends with its token.
 	TokenFunc func(ctx context.Context, why Why) (string, error)
 	// ClientID and Realm name the client where the URL does not; needed to
 	// send a cursor on the first connection to plain /ws.
@@ -143,9 +142,7 @@ func (c Config) withDefaults() Config {
 
 func (c Config) validate() (*url.URL, error) {
 	var problems []error
-	wrong := func(format string, args ...any) {
-		problems = append(problems, fmt.Errorf("wsclient: "+format, args...))
-	}
+	wrong := func(what string) { problems = append(problems, errors.New("wsclient: "+what)) }
 	u, err := url.Parse(c.URL)
 	switch {
 	case err != nil:

@@ -103,7 +103,7 @@ func (s *FileCursors) read() error {
 	if err != nil {
 		return fmt.Errorf("wsclient: cursors: %w", err)
 	}
-	defer f.Close() // read only
+	defer f.Close() //nolint:errcheck // only read
 	p, err := io.ReadAll(io.LimitReader(f, maxCursorFile+1))
 	if err != nil {
 		return fmt.Errorf("wsclient: cursors: %w", err)
@@ -132,7 +132,7 @@ func (s *FileCursors) write() (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("wsclient: cursors: %w", err)
-			os.Remove(f.Name())
+			_ = os.Remove(f.Name()) // what failed is told
 		}
 	}()
 	_, err = f.Write(p)

@@ -83,8 +83,9 @@ func eventOf(m *wire.ServerMessage) (Event, bool) {
 	case wire.TypeTyping:
 		e.ClientID = m.SenderID
 		return e, true
+	default:
+		return Event{}, false
 	}
-	return Event{}, false
 }
 
 // codedError carries the code of a dead letter.

@@ -38,7 +38,7 @@ func (s *session) refreshNow(ctx context.Context) *ending {
 	ctx, cancel := context.WithCancel(ctx)
 	s.asking = cancel
 	go func() {
-		token, err := s.Client.ask(ctx, WhyExpired)
+		token, err := s.ask(ctx, WhyExpired)
 		s.tokens <- tokenAnswer{token, err}
 	}()
 	return nil

@@ -120,7 +120,7 @@ func (s *session) step(ctx context.Context) *ending {
 	}
 	select {
 	case <-ctx.Done():
-		s.flush()
+		_ = s.flush() // if it can: this ends either way
 		s.t.Close(1000, "")
 		return &ending{Failure: &Failure{Err: ctx.Err()}}
 	case f := <-in:
@@ -144,7 +144,7 @@ func (s *session) step(ctx context.Context) *ending {
 
 // leave closes the connection in order to come back as after a failure.
 func (s *session) leave(why string) *ending {
-	s.flush()
+	_ = s.flush() // if it can: this ends either way
 	s.t.Close(codeComeBack, why)
 	return &ending{Failure: &Failure{Err: errors.New(why)}}
 }
@@ -206,6 +206,7 @@ func (s *session) take(ctx context.Context, m *wire.ServerMessage, size int64) *
 		return s.refreshNow(ctx)
 	case wire.TypeRefreshed:
 		s.refreshed()
+	default: // an event, or nothing of ours
 	}
 	e, ok := eventOf(m)
 	switch {

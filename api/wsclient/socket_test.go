@@ -74,7 +74,7 @@ func (p *peer) send(b []byte) {
 }
 
 func (p *peer) next() (ws.OpCode, []byte, error) {
-	f, err := ws.ReadFrame(p.r)
+	f, err := ws.ReadFrame(p.r) //nolint:staticcheck // deprecated for want of a limit: here the peer is this test's own client
 	if err != nil {
 		return 0, nil, err
 	}

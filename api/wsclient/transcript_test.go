@@ -422,7 +422,7 @@ func (s *stage) expectEvents(wrong func(string, any, any), want []map[string]any
 }
 
 func sameMessages(got, want []any) bool {
-	return slices.EqualFunc(got, want, func(g, w any) bool { return same(g, w) })
+	return slices.EqualFunc(got, want, same)
 }
 
 func same(g, w any) bool {

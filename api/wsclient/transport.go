@@ -91,7 +91,7 @@ func (e *retryAfterError) read(status int, resp io.Reader) {
 	if err != nil {
 		return
 	}
-	r.Body.Close()
+	_ = r.Body.Close() // nothing of it is read
 	v := r.Header.Get("Retry-After")
 	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
 		e.after = time.Duration(n) * time.Second
@@ -168,8 +168,9 @@ func (w *webSocket) control(h ws.Header) error {
 		code, reason := ws.ParseCloseFrameData(p)
 		w.sendClose(uint16(code), "")
 		return &Failure{Code: uint16(code), Reason: reason}
+	default: // a pong asks for nothing
+		return nil
 	}
-	return nil
 }
 
 func (w *webSocket) violation(code uint16, reason string) error {
@@ -224,4 +225,4 @@ func (w *webSocket) Close(code uint16, reason string) {
 }
 
 // shut frees the socket, once the reader has ended.
-func (w *webSocket) shut() { w.conn.Close() }
+func (w *webSocket) shut() { _ = w.conn.Close() }

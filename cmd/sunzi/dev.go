@@ -42,7 +42,7 @@ person: whoever can open the page can push. Use sunzi serve in production.`,
 				return err
 			}
 			if *asJSON {
-				return json.NewEncoder(c.OutOrStdout()).Encode(srv.Dev())
+				return json.NewEncoder(c.OutOrStdout()).Encode(srv.Dev()) //nolint:gosec // G117: it is to tell the key
 			}
 			return welcome(c.OutOrStdout(), srv.Dev(), l.Config.Data)
 		})

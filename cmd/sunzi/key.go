@@ -147,7 +147,7 @@ func keyListCommand() *cobra.Command {
 			return json.NewEncoder(c.OutOrStdout()).Encode(list)
 		}
 		w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ID\tNAME\tSCOPES\tREALM\tCREATED\tREVOKED") //nolint:errcheck // Flush tells
+		fmt.Fprintln(w, "ID\tNAME\tSCOPES\tREALM\tCREATED\tREVOKED")
 		for _, k := range list.Keys {
 			realm, revoked := "any", "no"
 			if k.Realm != nil {
@@ -156,7 +156,7 @@ func keyListCommand() *cobra.Command {
 			if k.Revoked {
 				revoked = "yes"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, strings.Join(k.Scopes, ","), realm, //nolint:errcheck // Flush tells
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, strings.Join(k.Scopes, ","), realm,
 				time.UnixMilli(k.Created).UTC().Format(time.RFC3339), revoked)
 		}
 		return w.Flush()

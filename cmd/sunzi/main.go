@@ -44,12 +44,12 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 func tell(w io.Writer, err error) {
 	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
 	if len(lines) == 1 {
-		fmt.Fprintln(w, "sunzi:", lines[0]) //nolint:errcheck // nowhere left to tell
+		fmt.Fprintln(w, "sunzi:", lines[0])
 		return
 	}
-	fmt.Fprintf(w, "sunzi: %d problems:\n", len(lines)) //nolint:errcheck // nowhere left to tell
+	fmt.Fprintf(w, "sunzi: %d problems:\n", len(lines))
 	for _, line := range lines {
-		fmt.Fprintln(w, "  "+line) //nolint:errcheck // nowhere left to tell
+		fmt.Fprintln(w, "  "+line)
 	}
 }
 

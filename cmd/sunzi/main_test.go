@@ -91,7 +91,7 @@ func readEnv(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // same is a command that compares values of two files of JSON:
-// same FILE FILE KEY...
+// same FILE1 FILE2 KEY...
 func same() {
 	one, two := readJSON(os.Args[1]), readJSON(os.Args[2])
 	for _, key := range os.Args[3:] {

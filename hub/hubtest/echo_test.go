@@ -169,6 +169,7 @@ func (e *echo) answer(ev frame.Event, err error, open bool) (out []byte, last bo
 		return frame.AppendFrame(nil, frame.Pong, ev.Payload), false
 	case frame.Pong:
 		return nil, false
+	default: // data
 	}
 	if e.wrong.binary {
 		ev.Op = frame.Binary

@@ -121,8 +121,7 @@ func framingCases() (out []Case) {
 func pingCases() []Case {
 	longest := string(bytes.Repeat([]byte{0xfe}, 125))
 	raw := "\x00\xff\xfe\xfd\xfc\xfb\x00\xff"
-	var ten []frame.Frame
-	var tenPongs []frame.Event
+	ten, tenPongs := make([]frame.Frame, 0, 10), make([]frame.Event, 0, 10)
 	for i := range 10 {
 		s := fmt.Sprintf("payload-%d", i)
 		ten, tenPongs = append(ten, ping(s)), append(tenPongs, gotPong(s))

@@ -25,7 +25,7 @@ func closeBehaviourCases() []Case {
 		{ID: "7.1.4", What: "close, text", Steps: one(0, frames(bye, text("Hello World!"))), Close: normal},
 		{ID: "7.1.5", What: "fragment, close, fragment", Steps: one(0, frames(more(text("fragment1")), bye, cont("fragment2"))), Close: normal},
 		{
-			ID: "7.1.6", What: "256 KiB of text, text, close, ping", // what is not yet written may be dropped
+			ID: "7.1.6", What: "256 KiB of text, a short text, close, ping", // what is not yet written may be dropped
 			Steps: []Step{{Send: frames(text(long), text("Hello World!"), bye, ping("")), Want: want(gotText(long), gotText("Hello World!")), May: true}},
 			Close: normal,
 		},

@@ -236,7 +236,7 @@ func TestASecretHidesWhereverItIsPrinted(t *testing.T) {
 }
 
 func TestBytes(t *testing.T) {
-	for text, want := range map[string]Bytes{"0": 0, "7": 7, "7B": 7, "64KiB": 64 << 10, " 3 MiB ": 3 << 20, "2GiB": 2 << 30} {
+	for text, want := range map[string]Bytes{"0": 0, "7": 7, "7B": 7, "64KiB": 64 << 10, " 3 MiB ": 3 << 20, "2GiB": 2 << 30} { //nolint:gocritic // spaces round a number are allowed
 		var b Bytes
 		if err := b.UnmarshalText([]byte(text)); err != nil || b != want {
 			t.Errorf("%q = %d, %v", text, b, err)

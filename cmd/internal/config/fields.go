@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -34,7 +35,7 @@ func fieldsOf(t reflect.Type, prefix string, index []int) (all []Field) {
 		if !ok {
 			continue
 		}
-		key, at := prefix+name, append(index[:len(index):len(index)], i)
+		key, at := prefix+name, slices.Concat(index, []int{i})
 		if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[time.Time]() {
 			all = append(all, fieldsOf(f.Type, key+".", at)...)
 			continue

@@ -220,8 +220,9 @@ func kind(t reflect.Type) string {
 		return "a number"
 	case reflect.Slice:
 		return "a list"
+	default:
+		return "text"
 	}
-	return "text"
 }
 
 func isSection(key string) bool {

@@ -101,7 +101,7 @@ func writable(dir string) error {
 type files []*timberjack.Logger
 
 func (f files) Close() error {
-	var errs []error
+	errs := make([]error, 0, len(f))
 	for _, l := range f {
 		errs = append(errs, l.Close())
 	}
