@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -152,19 +153,28 @@ func noClient(key push.ClientKey) *push.Error {
 	return push.Errorf(push.CodeNoClient, "client %s does not exist; register it with POST /v1/clients", key)
 }
 
+// mailboxOf is the client's mailbox, which it has since it was registered.
+func (a *api) mailboxOf(ctx context.Context, key push.ClientKey) (*push.Mailbox, error) {
+	ms, err := a.deps.Clients.Mailboxes(ctx, []push.ClientKey{key})
+	if err != nil {
+		return nil, err
+	}
+	if ms[0] == nil {
+		return nil, noClient(key)
+	}
+	return ms[0], nil
+}
+
 func (a *api) clientStatus(w http.ResponseWriter, r *http.Request) error {
 	key, err := clientParam(r)
 	if err != nil {
 		return err
 	}
-	ms, err := a.deps.Clients.Mailboxes(r.Context(), []push.ClientKey{key})
+	m, err := a.mailboxOf(r.Context(), key)
 	if err != nil {
 		return err
 	}
-	if ms[0] == nil {
-		return noClient(key)
-	}
-	return a.answer(w, r, http.StatusOK, a.statusOf(key, ms[0]))
+	return a.answer(w, r, http.StatusOK, a.statusOf(key, m))
 }
 
 func (a *api) clientStatuses(w http.ResponseWriter, r *http.Request) error {

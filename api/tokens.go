@@ -34,12 +34,8 @@ func (a *api) mintToken(w http.ResponseWriter, r *http.Request) error {
 	}
 	// The authority does not ask: a token for a client that was never
 	// registered would be let in, to find no mailbox.
-	ms, err := a.deps.Clients.Mailboxes(r.Context(), []push.ClientKey{key})
-	if err != nil {
+	if _, err := a.mailboxOf(r.Context(), key); err != nil {
 		return err
-	}
-	if ms[0] == nil {
-		return noClient(key)
 	}
 	return a.mint(w, r, token.MintRequest{Realm: key.Realm, Client: key.ID, Device: b.Device, TTL: ttl})
 }
