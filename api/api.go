@@ -4,7 +4,7 @@
 //
 // Read first: [New] (what is joined), the table in routes.go (every address
 // with who may use it), [Deps] (what the API stands on), errors.go (how errors
-// become answers) and session.go (an event stream over push.Feed).
+// become answers) and stream.go (an event stream over push.Feed).
 //
 // A handler returned by [New] or [Admin] may be called from any goroutine. An
 // event stream lives on its request's goroutine and starts none; it ends with

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// chore is one piece of periodic work: the paper's task-scheduling module is
-// the table in [Service.chores], the one place that says what runs and when.
+// chore is one piece of periodic work. The table in [Service.chores] is the one
+// place that says what runs and when.
 type chore struct {
 	name  string
 	every time.Duration

@@ -6,7 +6,7 @@ import "time"
 // configuration. What an operator may change is in [Config]; api/openapi.yaml
 // and api/wire/SPEC.md quote both and are tested against them.
 const (
-	MaxNameLen        = 100  // characters in a client ID, realm or group name (the paper's varchar(100))
+	MaxNameLen        = 100  // characters in a client ID, realm or group name
 	MaxTopicLen       = 200  // bytes
 	MaxCollapseKeyLen = 64   // bytes
 	MaxIdempotencyLen = 255  // bytes in an Idempotency-Key

@@ -116,8 +116,8 @@ func (g *Gate) standing(ctx context.Context, id Identity) error {
 	return nil
 }
 
-// register is the paper's flow (its figure 1): a client without a token gets
-// its ID and token on the socket.
+// register takes in a client without a token: with a connect key it gets its ID
+// and token on the socket.
 func (g *Gate) register(ctx context.Context, c Credentials) (Admission, *Refusal) {
 	key, err := g.keys.Check(ctx, c.Token)
 	if err != nil {

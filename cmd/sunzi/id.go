@@ -15,7 +15,7 @@ func idCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "id ID...",
 		Short: "Explain a Snowflake ID: when it was issued, by which node",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  takes("one ID or more", cobra.MinimumNArgs(1)),
 	}
 	origin := c.Flags().String("origin", snowflake.DefaultOrigin.Format(time.RFC3339), "ID origin of the server (key snowflake.origin)")
 	asJSON := c.Flags().Bool("json", false, "print one line of JSON an ID")

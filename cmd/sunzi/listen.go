@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -68,8 +69,14 @@ func (o *listenOptions) config(r *remote) (wsclient.Config, error) {
 	if o.token == "" {
 		return wsclient.Config{}, errors.New("no token; set SUNZI_TOKEN or --token (sunzi token mint makes one)")
 	}
+	if !strings.Contains(r.url, "://") {
+		return wsclient.Config{}, fmt.Errorf("--url %s: write http:// or https:// in front, as in https://push.example.com", r.url)
+	}
+	if o.realm != "" && o.client == "" {
+		return wsclient.Config{}, errors.New("--realm needs --client; without both it is the token's client")
+	}
 	cfg := wsclient.Config{
-		URL: socketURL(r.base()), Token: o.token,
+		URL: socketURL(r.base(), o.realm, o.client), Token: o.token,
 		ClientID: o.client, Realm: o.realm, Device: o.device,
 	}
 	if o.cursors != "" {
@@ -78,12 +85,19 @@ func (o *listenOptions) config(r *remote) (wsclient.Config, error) {
 	return cfg, nil
 }
 
-// socketURL is the socket of the server at an http URL.
-func socketURL(base string) string {
+// socketURL is the socket of the server at an http URL. It names the client
+// where that is said, so that a token of another one is refused.
+func socketURL(base, realm, client string) string {
 	if rest, ok := strings.CutPrefix(base, "http"); ok {
 		base = "ws" + rest
 	}
-	return base + "/ws"
+	base += "/ws"
+	for _, part := range []string{realm, client} {
+		if part != "" {
+			base += "/" + url.PathEscape(part)
+		}
+	}
+	return base
 }
 
 // listener prints what a client hears. Its methods are called by the client's
@@ -112,7 +126,7 @@ func (l *listener) run(ctx context.Context, cfg wsclient.Config) error {
 		err = <-ended
 	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		return nil // a signal is how this ends
+		return nil //nolint:nilerr // a signal is how this ends
 	}
 	return err
 }
@@ -173,7 +187,7 @@ func (l *listener) print(m *wsclient.Message) error {
 // state tells on stderr where the connection is.
 func (l *listener) state(s wsclient.StateChange) {
 	text := string(s.To)
-	if s.Cause != nil {
+	if s.Cause != nil && s.To != wsclient.Failed { // that is the command's error, told once
 		text += ": " + s.Cause.Error()
 	}
 	if s.RetryIn > 0 {

@@ -34,7 +34,7 @@ itself when it starts; this is for those who want to do it before.`,
 		_, err = os.Stat(cfg.Path)
 		missing := errors.Is(err, fs.ErrNotExist)
 		if *check && missing {
-			return fmt.Errorf("there is no store at %s yet", cfg.Path)
+			return fmt.Errorf("there is no store at %s yet: sunzi migrate makes it, --data names another folder", cfg.Path)
 		}
 		if missing {
 			if err := os.MkdirAll(filepath.Dir(cfg.Path), 0o700); err != nil {

@@ -67,6 +67,9 @@ func (r *remote) needKey() error {
 	if _, err := r.find(); err != nil {
 		return err
 	}
+	if !strings.HasPrefix(r.url, "http://") && !strings.HasPrefix(r.url, "https://") {
+		return fmt.Errorf("--url %s: write http:// or https:// in front, as in https://push.example.com", r.url)
+	}
 	if r.key == "" {
 		return errors.New("no API key; set SUNZI_KEY or --key")
 	}
@@ -96,8 +99,10 @@ func (r *remote) failed(err error) error {
 	var e *pushclient.Error
 	var u *url.Error
 	switch {
-	case errors.As(err, &e) && e.Code != 0:
-		return oneLine(err, "%s: %s (code %d, request %s)", e.Title, e.Detail, e.Code, e.RequestID)
+	case errors.As(err, &e) && e.Status == http.StatusUnauthorized && e.Code != 0:
+		return oneLine(err, "%s does not take this API key; check --key or SUNZI_KEY (code %d, request %s)", r.url, e.Code, e.RequestID)
+	case errors.As(err, &e) && e.Code != 0: // the detail says all that the title does
+		return oneLine(err, "%s (code %d, request %s)", e.Detail, e.Code, e.RequestID)
 	case errors.As(err, &e):
 		return oneLine(err, "%s answered %d %s, not like a Sunzi server", r.url, e.Status, e.Title)
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -35,7 +35,7 @@ func sendCommand() *cobra.Command {
 		Long: `Push DATA: JSON where it is that, else a string; - reads it from stdin, bytes
 that are no text too. Without a target it goes to the client of sunzi dev.`,
 		Example: "  sunzi send hello\n  sunzi send --client 42 --topic orders '{\"order\":7}'\n  date | sunzi send --group account:42 -",
-		Args:    cobra.ExactArgs(1),
+		Args:    takes("DATA (in quotes where it has spaces)", cobra.ExactArgs(1)),
 	}
 	r := remoteFlags(c)
 	o := &sendOptions{}
@@ -44,7 +44,6 @@ that are no text too. Without a target it goes to the client of sunzi dev.`,
 	f.StringVar(&o.group, "group", "", "group to push to")
 	f.BoolVar(&o.all, "all", false, "push to all clients")
 	f.StringVar(&o.realm, "realm", "", "realm of the target")
-	c.MarkFlagsMutuallyExclusive("client", "group", "all")
 	f.StringVar(&o.topic, "topic", "", "topic")
 	f.StringVar(&o.collapse, "collapse-key", "", "replace what waits under the same key")
 	f.StringVar(&o.store, "store", "", "always, offline or never")
@@ -75,6 +74,9 @@ that are no text too. Without a target it goes to the client of sunzi dev.`,
 }
 
 func (o *sendOptions) push(c *cobra.Command, r *remote, data string) (pushclient.Push, error) {
+	if err := o.check(); err != nil {
+		return pushclient.Push{}, err
+	}
 	p := pushclient.Push{
 		To:    pushclient.Target{Client: o.client, Group: o.group, All: o.all, Realm: o.realm},
 		Topic: o.topic, Priority: o.priority, CollapseKey: o.collapse,
@@ -112,6 +114,23 @@ func (o *sendOptions) push(c *cobra.Command, r *remote, data string) (pushclient
 		p.Data = string(raw)
 	}
 	return p, nil
+}
+
+// check refuses flags that don't go together or that the API can't say.
+func (o *sendOptions) check() error {
+	targets := 0
+	for _, named := range []bool{o.client != "", o.group != "", o.all} {
+		if named {
+			targets++
+		}
+	}
+	switch {
+	case targets > 1:
+		return errors.New("take one of --client, --group and --all")
+	case o.ttl < 0 || o.ttl%time.Second != 0:
+		return fmt.Errorf("--ttl %s: take whole seconds, 0s for now or never", o.ttl)
+	}
+	return nil
 }
 
 func printReceipt(w io.Writer, r pushclient.Receipt) error {

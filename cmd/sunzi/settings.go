@@ -66,6 +66,18 @@ func (s *settings) load(c *cobra.Command, base config.Config) (config.Loaded, er
 	return l, err
 }
 
+// takes is the check of a command's arguments, with an error that says what it
+// wants.
+func takes(what string, check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if check(c, args) == nil {
+			return nil
+		}
+		return fmt.Errorf("%s takes %s, and got %d arguments; see %s --help",
+			strings.TrimPrefix(c.CommandPath(), "sunzi "), what, len(args), c.CommandPath())
+	}
+}
+
 // openLog makes the server's logger.
 func openLog(c *cobra.Command, cfg config.Config) (*slog.Logger, func() error, error) {
 	var level slog.Level

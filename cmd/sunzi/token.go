@@ -26,7 +26,7 @@ func tokenMintCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "mint CLIENT",
 		Short: "Mint a token for a registered client",
-		Args:  cobra.ExactArgs(1),
+		Args:  takes("CLIENT", cobra.ExactArgs(1)),
 	}
 	r := remoteFlags(c)
 	realm := c.Flags().String("realm", "", "realm of the client")
@@ -65,7 +65,7 @@ func tokenRevokeCommand() *cobra.Command {
 		Use:     "revoke [JTI]",
 		Short:   "Revoke one token by its jti, or a client's tokens, and close what stands on them",
 		Example: "  sunzi token revoke uJ0zJbT5kQd4pQ2y9v0d1w\n  sunzi token revoke --client 42",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    takes("one JTI or --client", cobra.MaximumNArgs(1)),
 	}
 	r := remoteFlags(c)
 	client := c.Flags().String("client", "", "revoke all tokens of this client")

@@ -81,6 +81,8 @@ function open() {
     replayed = 0;
     $('client-id').textContent = w.client_id;
     showBacklog(w.backlog);
+    const handled = w.cursor > client.cursor ? w.cursor : client.cursor;
+    if (handled > 0n) $('cursor').textContent = `#${handled}`;
   });
   client.when('replay_complete', () => {
     if (replayed > 0) stream.note(`Replay complete: ${count(replayed, 'message')}`);

@@ -84,6 +84,7 @@ test('what was pushed while the page was closed and the server was killed shows 
   // The cursor was kept: nothing comes a second time.
   const third = await open(context, server.line.page, problems);
   await connected(third);
+  assert.equal(await third.locator('#cursor').textContent(), '#9'); // said at once
   await acked(third, (await server.push('n', 9)).id);
   assert.deepEqual((await rows(third)).map((r) => r.data), ['9']);
   assert.deepEqual(problems, []);

@@ -207,11 +207,12 @@ func Default() Config {
 	}
 }
 
-// DevDefault is what sunzi dev runs with: the default, and nothing beside the
-// one listener.
+// DevDefault is what sunzi dev runs with: the default, nothing beside the one
+// listener, and no waiting at its end: there is no other node to spare a rush.
 func DevDefault() Config {
 	c := Default()
 	c.Dev = true
 	c.Admin.Listen = ""
+	c.Hub.Drain = 0
 	return c
 }

@@ -22,7 +22,7 @@ CREATE TABLE client (
 CREATE INDEX client_born ON client (realm, born);
 
 -- A mailbox's entries: id (the push), client_id, msg, send_time (unix ms) and
--- status are the paper's table 1. msg is NULL where the body is shared (then it
+-- status are those of any offline-message table. msg is NULL where the body is shared (then it
 -- is in body) or gone. total is the mailbox's bytes up to and with this entry.
 -- due is when periodic work must look at the row next: while it waits the end
 -- of its TTL or of its retention, whichever is first, afterwards its deletion.
