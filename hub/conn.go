@@ -203,6 +203,7 @@ func (c *conn) event(ev frame.Event) {
 			break
 		}
 		c.message(ev)
+	default: // close is above; continuation is no event
 	}
 	c.meter()
 }

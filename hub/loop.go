@@ -304,10 +304,15 @@ func (l *loop) add(c *conn) bool {
 // drain closes what is left when a shutdown comes to its end.
 func (l *loop) drain() {
 	for _, c := range l.slots {
-		if c != nil {
+		switch {
+		case c == nil:
+			continue
+		case c.has(flagEcho):
 			c.shut(push.CloseGoingAway, "")
-			c.settle()
+		default: // a session's own command may stand in this same turn
+			c.shut(push.CloseDraining, l.hub.comeBack())
 		}
+		c.settle()
 	}
 }
 

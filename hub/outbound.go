@@ -71,6 +71,7 @@ func (c *conn) putFrame(op frame.Op, payload []byte) {
 		l.count.pongsOut.Add(1)
 	case frame.Ping:
 		l.count.pingsOut.Add(1)
+	default: // echoes and closes are counted elsewhere
 	}
 	l.cork = frame.AppendFrame(l.cork, op, payload)
 	if len(l.cork) >= corkSpill {

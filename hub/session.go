@@ -70,6 +70,7 @@ func (c *conn) do(cmd *command) {
 		if x, ok := cmd.x.(refreshReply); ok {
 			c.refreshed(x)
 		}
+	default: // the loop's own
 	}
 }
 
@@ -140,6 +141,7 @@ func (c *conn) message(ev frame.Event) {
 		c.typing(m)
 	case wire.TypeRefresh:
 		c.refresh(m.Token)
+	default: // unknown, or the server's: ignored and counted
 	}
 }
 

@@ -50,8 +50,8 @@ type Reader struct {
 // with that until the error is [ErrMore]; then all of in was read, and what
 // is still needed was copied. The other error is a [*Violation].
 //
-// A whole message or control frame that lies in one piece in in is unmasked
-// there and not copied. Limits are judged by the announced length, before
+// A whole message or control frame that lies in one piece of the input is
+// unmasked there and not copied. Limits are judged by the announced length, before
 // anything is held for it. Next never blocks.
 func (r *Reader) Next(in []byte, lim Limits) (ev Event, rest []byte, err error) {
 	switch {
@@ -80,6 +80,7 @@ func (r *Reader) Next(in []byte, lim Limits) (ev Event, rest []byte, err error) 
 			continue
 		case payloadNotUTF8:
 			return Event{}, nil, r.fail(errUTF8)
+		default: // whole
 		}
 		ev, v := r.event(p)
 		if v != nil {
@@ -255,6 +256,7 @@ func (r *Reader) event(p []byte) (Event, *Violation) {
 		return Event{Op: op, Payload: p}, nil
 	case Close:
 		return r.closeEvent(p)
+	default: // the last frame of a message
 	}
 	op, r.msg = r.msg, 0
 	return Event{Op: op, Payload: p}, nil

@@ -40,6 +40,7 @@ func (p *pending) watch(c net.Conn, state http.ConnState) {
 		}
 	case http.StateHijacked, http.StateClosed:
 		p.held--
+	default: // it goes on being held
 	}
 }
 

@@ -182,7 +182,7 @@ func (s *Server) joinAdmin() error {
 }
 
 func (s *Server) bind(srv *http.Server, addr string) error {
-	ln, err := net.Listen("tcp", addr)
+	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
 	if err == nil {
 		s.listeners[srv] = ln
 	}
