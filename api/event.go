@@ -93,6 +93,7 @@ func (s *stream) welcome(o push.Opened) {
 func (s *stream) notice(n push.Notice) {
 	switch n.Kind {
 	case push.NoticeTombstone:
+		s.feed.Withdraw(n.Seq)
 		s.event("tombstone")
 		s.out = wire.AppendTombstone(s.out, wire.JSON, n.PushID, n.Seq)
 	case push.NoticeMemberJoined:

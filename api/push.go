@@ -216,6 +216,28 @@ type batchError struct {
 	Error  *itemError `json:"error"`
 }
 
+// bulk is a list of at most MaxBulk items: the bound is held while it is read,
+// since an item of two bytes costs forty in memory.
+type bulk []json.RawMessage
+
+func (b *bulk) UnmarshalJSON(p []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(p))
+	if open, err := dec.Token(); err != nil || open != json.Delim('[') {
+		return push.Errorf(push.CodeInvalidField, "pushes: must be a list")
+	}
+	for dec.More() {
+		if len(*b) == push.MaxBulk {
+			return push.Errorf(push.CodeInvalidField, "pushes: must be 1 to %d pushes, these are more", push.MaxBulk)
+		}
+		var item json.RawMessage
+		if err := dec.Decode(&item); err != nil {
+			return err
+		}
+		*b = append(*b, item)
+	}
+	return nil
+}
+
 // pushBatch answers for each push on its own, whatever became of the others.
 func (a *api) pushBatch(w http.ResponseWriter, r *http.Request) error {
 	raw, err := a.body(w, r, a.cfg.MaxBatchBody)
@@ -223,7 +245,7 @@ func (a *api) pushBatch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var b struct {
-		Pushes []json.RawMessage `json:"pushes"`
+		Pushes bulk `json:"pushes"`
 	}
 	if err := strict(raw, &b); err != nil {
 		return err
@@ -239,6 +261,10 @@ func (a *api) pushBatch(w http.ResponseWriter, r *http.Request) error {
 	reqs := make([]push.Request, 0, len(b.Pushes))
 	at := make([]int, 0, len(b.Pushes)) // of each request, its item
 	for i, item := range b.Pushes {
+		if int64(len(item)) > a.cfg.MaxBody {
+			results[i] = batchFailure(push.Errorf(push.CodeTooLarge, "the push is %d bytes, %d are allowed", len(item), a.cfg.MaxBody))
+			continue
+		}
 		req, err := batchItem(r.Context(), item, header, i)
 		if err != nil {
 			results[i] = batchFailure(errorOf(err))

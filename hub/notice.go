@@ -37,6 +37,7 @@ func (c *conn) notice(n push.Notice) {
 	switch n.Kind {
 	case push.NoticeTombstone:
 		if n.Seq > c.feed.Sent() { // it will be told as a gap
+			c.feed.Withdraw(n.Seq)
 			return
 		}
 		c.answer(wire.TypeTombstone, func(dst []byte, codec wire.Codec) []byte {

@@ -23,8 +23,9 @@ type (
 		err  error
 	}
 	refreshReply struct {
-		id  push.Identity
-		err error
+		id    push.Identity
+		token string
+		err   error
 	}
 	closing struct {
 		code   push.CloseCode
@@ -278,7 +279,7 @@ func (c *conn) refresh(token string) {
 	}
 	c.flags |= flagRefreshing
 	c.loop.hub.serving().Refresh(c.identity(), token, func(id push.Identity, err error) {
-		c.loop.post(command{c: c, kind: cmdRefreshed, x: refreshReply{id, err}})
+		c.loop.post(command{c: c, kind: cmdRefreshed, x: refreshReply{id, token, err}})
 	})
 }
 
@@ -302,6 +303,13 @@ func (c *conn) refreshed(r refreshReply) {
 	c.loop.identMu.Unlock()
 	c.flags &^= flagWarned
 	c.watchExpiry()
+	// A revocation between the check and now found the session on its old
+	// token. From here on one finds it; one before is seen by a second look.
+	c.loop.hub.serving().Refresh(c.identity(), r.token, func(id push.Identity, err error) {
+		if push.HasCode(err, push.CodeBadCredentials) {
+			c.loop.post(command{c: c, kind: cmdClose, x: closing{push.CloseTokenRevoked, "the token was revoked"}})
+		}
+	})
 	expires := c.token.expires
 	c.answer(wire.TypeRefreshed, func(dst []byte, codec wire.Codec) []byte {
 		return wire.AppendRefreshed(dst, codec, expires)

@@ -103,6 +103,16 @@ func (b *ackBuffer) flush(ctx context.Context) error {
 	return nil
 }
 
+// forget drops what waits of a client that was deleted: it must not count in
+// the mailbox of the next client of that ID.
+func (b *ackBuffer) forget(key ClientKey) {
+	b.flushing.Lock()
+	defer b.flushing.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.waiting, key)
+}
+
 // run flushes every interval while there is something, until ctx ends; then
 // once more.
 func (b *ackBuffer) run(ctx context.Context, every time.Duration) {

@@ -6,14 +6,15 @@ import "time"
 // configuration. What an operator may change is in [Config]; api/openapi.yaml
 // and api/wire/SPEC.md quote both and are tested against them.
 const (
-	MaxNameLen        = 100  // characters in a client ID, realm or group name
-	MaxTopicLen       = 200  // bytes
-	MaxCollapseKeyLen = 64   // bytes
-	MaxIdempotencyLen = 255  // bytes in an Idempotency-Key
-	MaxBulk           = 1000 // pushes in one bulk push
-	MaxTargets        = 1000 // client IDs named in one push; larger sets are groups
-	MaxFailedPerAck   = 256  // dead letters reported by one ack
-	ExpandAbove       = 1000 // targets beyond which a push is expanded by a job (answered 202)
+	MaxNameLen        = 100   // characters in a client ID, realm or group name
+	MaxTopicLen       = 200   // bytes
+	MaxCollapseKeyLen = 64    // bytes
+	MaxIdempotencyLen = 255   // bytes in an Idempotency-Key
+	MaxBulk           = 1000  // pushes in one bulk push
+	MaxTargets        = 1000  // client IDs named in one push; larger sets are groups
+	MaxBulkTargets    = 10000 // client IDs named in all pushes of one bulk push
+	MaxFailedPerAck   = 256   // dead letters reported by one ack
+	ExpandAbove       = 1000  // targets beyond which a push is expanded by a job (answered 202)
 	MaxTTL            = 30 * 24 * time.Hour
 	MaxPageLimit      = 1000                 // rows in one page of any listing
 	MaxDataDepth      = 64                   // levels of arrays and objects in a push's data

@@ -58,6 +58,7 @@ func (s *Service) Forget(ctx context.Context, key ClientKey) error {
 	for _, session := range s.sessions.Of(key) {
 		session.Close(CloseDeleted, "the client was deleted")
 	}
+	s.acks.forget(key)
 	return nil
 }
 

@@ -174,7 +174,7 @@ func (a *stubAuthority) Mint(_ context.Context, r token.MintRequest) (string, to
 
 func (a *stubAuthority) Check(context.Context, string) (token.Record, error) { return a.rec, a.err }
 
-func (a *stubAuthority) Revoked(context.Context, string) (bool, error) {
+func (a *stubAuthority) Revoked(context.Context, token.Record) (bool, error) {
 	return a.rec.Revoked, a.err
 }
 

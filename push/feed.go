@@ -50,6 +50,7 @@ type Feed struct {
 	mark  uint64 // head when the session opened: up to here is replay
 	state feedState
 	told  bool // replay_complete was sent
+	stale bool // the page under way may hold what has ended since it was read
 }
 
 // Open starts the feed after cursor, with the mailbox's head as it was read
@@ -83,6 +84,11 @@ func (f *Feed) Fetched(l Line, p Page) {
 	if f.state != feedReading {
 		return
 	}
+	if f.stale {
+		f.stale = false
+		f.read(l)
+		return
+	}
 	f.head = max(f.head, p.Head)
 	for _, it := range p.Items {
 		if !f.item(l, it) {
@@ -92,6 +98,14 @@ func (f *Feed) Fetched(l Line, p Page) {
 	}
 	f.next = max(f.next, p.Through+1)
 	f.proceed(l)
+}
+
+// Withdraw says that the entry at seq was cancelled before it was sent. A page
+// that is on its way may have been read before that: it is read again.
+func (f *Feed) Withdraw(seq uint64) {
+	if f.state == feedReading && seq >= f.next {
+		f.stale = true
+	}
 }
 
 // item sends one item of a page, from next on; false when the line is full.

@@ -22,7 +22,7 @@ type Authority interface {
 	// else the empty string.
 	MaybeRefresh(ctx context.Context, r token.Record) (string, error)
 	// Revoked reports whether a token that was let in has been revoked.
-	Revoked(ctx context.Context, jti string) (bool, error)
+	Revoked(ctx context.Context, r token.Record) (bool, error)
 }
 
 // Keyring checks API keys; *token.Keyring is one.
@@ -106,7 +106,9 @@ func (g *Gate) Check(ctx context.Context, raw string) (Identity, error) {
 // was let in. A session asks once it is in the table: a revocation before that
 // is seen here, one after it closes the session.
 func (g *Gate) standing(ctx context.Context, id Identity) error {
-	revoked, err := g.authority.Revoked(ctx, id.TokenID)
+	revoked, err := g.authority.Revoked(ctx, token.Record{
+		ID: id.TokenID, Realm: id.Client.Realm, Client: id.Client.ID, Issued: id.TokenIssued,
+	})
 	if err != nil {
 		return &Error{Code: CodeNoAuth, Message: "the token store can't be reached", Cause: err, RetryAfter: time.Second}
 	}
@@ -170,6 +172,12 @@ func (g *Gate) chosenKey(key token.Key, path *ClientKey) (ClientKey, *Refusal) {
 }
 
 func (g *Gate) allow(keyID string, addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() { // a subscriber has a /64
+		if p, err := addr.Prefix(64); err == nil {
+			addr = p.Addr()
+		}
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	byKey := g.perKey[keyID]

@@ -108,7 +108,14 @@ func (s *Service) PushBatch(ctx context.Context, reqs []Request) ([]BatchResult,
 	results := make([]BatchResult, len(reqs))
 	envs := make([]*Envelope, 0, len(reqs))
 	at := make([]int, 0, len(reqs)) // of each envelope, its request
+	named := 0
 	for i := range reqs {
+		if named += len(reqs[i].Target.Clients); named > MaxBulkTargets {
+			s.met.pushes.WithLabelValues("refused").Inc()
+			results[i].Err = Errorf(CodeTooLarge, "to: this bulk push names more than %d clients before it; send it in another one, or to a group", MaxBulkTargets)
+			named -= len(reqs[i].Target.Clients)
+			continue
+		}
 		env, err := s.envelope(&reqs[i], start)
 		if err != nil {
 			s.met.pushes.WithLabelValues("refused").Inc()
@@ -216,15 +223,12 @@ func (s *Service) Cancel(ctx context.Context, realm *string, id int64) (int, err
 	if err := s.acks.flush(ctx); err != nil {
 		return 0, err
 	}
-	ended, err := s.store.Cancel(ctx, realm, id)
-	if err != nil {
-		return 0, err
-	}
+	ended, err := s.store.Cancel(ctx, realm, id) // with an error too: what was ended until then stays so
 	s.met.targets.WithLabelValues("cancelled").Add(float64(len(ended)))
 	for _, p := range ended {
 		for _, session := range s.sessions.Of(p.Client) {
 			session.Notify(Notice{Kind: NoticeTombstone, PushID: id, Seq: p.Seq})
 		}
 	}
-	return len(ended), nil
+	return len(ended), err
 }

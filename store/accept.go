@@ -157,7 +157,7 @@ func (t *tx) everybody(realm string) (*audience, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &audience{members: len(found), large: len(found) > push.ExpandAbove}
+	a := &audience{members: len(found), large: len(found) > push.ExpandAbove || len(found) > 1 && t.placed+len(found) > inlinePlaces}
 	if a.large {
 		_, err = t.row(`SELECT COUNT(*), MAX(born) FROM client WHERE realm = ?`, []any{realm}, &a.members, &a.epoch)
 		return a, err
@@ -170,6 +170,11 @@ func (t *tx) everybody(realm string) (*audience, error) {
 	return a, err
 }
 
+// inlinePlaces bounds the entries that pushes to groups and to all make in one
+// commit group: what is beyond is left to jobs, or one bulk push to groups
+// would hold up every writer for a minute.
+const inlinePlaces = 4 * push.ExpandAbove
+
 // group is the members of a group. Index: member's primary key.
 func (t *tx) group(realm, name string) (*audience, *push.Error, error) {
 	g, err := t.groupRow(realm, name)
@@ -179,7 +184,7 @@ func (t *tx) group(realm, name string) (*audience, *push.Error, error) {
 	if g == nil {
 		return nil, push.Errorf(push.CodeNoGroup, "group %q does not exist", name), nil
 	}
-	a := &audience{members: g.Members, epoch: int64(g.Epoch), large: g.Members > push.ExpandAbove}
+	a := &audience{members: g.Members, epoch: int64(g.Epoch), large: g.Members > push.ExpandAbove || g.Members > 1 && t.placed+g.Members > inlinePlaces}
 	if a.large {
 		return a, nil, nil
 	}

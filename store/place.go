@@ -35,19 +35,30 @@ func (t *tx) enter(d *delivery, c *counter, o *push.Outcome) error {
 		o.Rejected = append(o.Rejected, push.Rejection{Client: c.key, Code: push.CodeMailboxFull})
 		return nil
 	}
-	if d.collapse != "" {
+	replaced := false
+	if d.collapse != "" && d.standing == promised { // it was answered earlier than what may be there
+		if replaced, err = t.newer(d, c); err != nil {
+			return err
+		}
+	}
+	if d.collapse != "" && !replaced {
 		if err := t.endCollapsed(d, c); err != nil {
 			return err
 		}
 	}
+	t.placed++
 	c.head++
 	c.total += int64(d.size)
 	if d.mode == modeOffline {
 		c.offlineHead = c.head
 	}
 	t.change(c)
-	t.entries = append(t.entries, t.entry(d, c, fits))
-	if !fits {
+	row := t.entry(d, c, fits)
+	if replaced && fits {
+		row.msg, row.status, row.due = nil, statusCollapsed, unixMS(t.now.Add(t.cfg.keepEnded()))
+	}
+	t.entries = append(t.entries, row)
+	if !fits || replaced {
 		c.gone++
 		c.goneBytes += int64(d.size)
 		return nil
@@ -91,6 +102,21 @@ func (t *tx) retention() time.Duration {
 		return r
 	}
 	return push.MaxTTL
+}
+
+// newer reports whether a waiting entry of the delivery's collapse key was sent
+// after it: a job may come to a client later than that. Index:
+// offline_message_collapse.
+func (t *tx) newer(d *delivery, c *counter) (bool, error) {
+	if _, buffered := t.collapse[collapseID{c.key, d.collapse}]; buffered {
+		if err := t.flushEntries(); err != nil {
+			return false, err
+		}
+	}
+	var one int
+	return t.row(`SELECT 1 FROM offline_message`+byCollapseKey+`WHERE realm = ? AND client_id = ? AND collapse_key = ?
+		AND status = 0 AND seq > ? AND expires > ? AND send_time > ? LIMIT 1`,
+		[]any{c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now), unixMS(d.message.Sent)}, &one)
 }
 
 // endCollapsed ends the waiting entries of the delivery's collapse key. Index:

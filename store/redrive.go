@@ -127,17 +127,21 @@ func (t *tx) deadAt(key push.ClientKey, seqs []uint64) ([]deadLetter, error) {
 // their collapse keys are not: each was meant to be handled. Index:
 // offline_message's primary key.
 func (t *tx) placeAgain(c *counter, l *deadLetter) (int, error) {
+	d := &delivery{
+		message: &push.Message{ID: l.id, Sent: fromMS(l.sent), Body: l.body},
+		size:    l.size, priority: l.priority, expires: never, mode: l.mode, shared: l.shared, standing: fresh,
+	}
+	if l.expires != never {
+		d.expires = unixMS(t.now) + l.expires - l.sent
+	}
+	// A full mailbox must not cost the dead letter: it stays one.
+	if fits, err := t.makeRoom(d, c); err != nil || !fits {
+		return 0, err
+	}
 	n, err := t.execCount(`UPDATE offline_message SET status = 7, msg = NULL, due = ? WHERE realm = ? AND client_id = ? AND seq = ? AND status = 6`,
 		unixMS(t.now.Add(t.cfg.keepEnded())), c.key.Realm, c.key.ID, int64(l.seq))
 	if err != nil || n == 0 { // named twice
 		return 0, err
-	}
-	d := &delivery{
-		message: &push.Message{ID: l.id, Sent: fromMS(l.sent), Body: l.body},
-		size:    l.size, priority: l.priority, expires: never, mode: l.mode, shared: l.shared, standing: promised,
-	}
-	if l.expires != never {
-		d.expires = unixMS(t.now) + l.expires - l.sent
 	}
 	var o push.Outcome
 	if err := t.enter(d, c, &o); err != nil {

@@ -26,6 +26,7 @@ type tx struct {
 	collapse map[collapseID]struct{}
 	dirty    []*counter
 	heard    []heard // for the listener
+	placed   int     // entries made in this group
 }
 
 type heard struct {

@@ -150,8 +150,8 @@ func (b *inbox) handle(ctx context.Context, h Handler, it item) {
 	b.mu.Lock()
 	known := it.incarnation == b.at.Incarnation && it.m.Seq <= b.seen
 	b.mu.Unlock()
-	if known {
-		b.moved(ctx, it, it.m.Seq, it.m.Seq, needsNone)
+	if known { // handled is not acked: with ManualAck a replay is no word of the application's
+		b.moved(ctx, it, it.m.Seq, it.m.Seq, needsWord)
 		return
 	}
 	err := b.call(ctx, h, it.m)

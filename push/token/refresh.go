@@ -65,10 +65,17 @@ func (a *Authority) refresh(ctx context.Context, old Record) (raw, id string, er
 // Revoked reports whether a token that was let in has been revoked since:
 // true only where its record says so. [ErrUnavailable] where the records can't
 // be reached.
-func (a *Authority) Revoked(ctx context.Context, jti string) (bool, error) {
-	rec, err := a.records.Token(ctx, jti)
+func (a *Authority) Revoked(ctx context.Context, was Record) (bool, error) {
+	rec, err := a.records.Token(ctx, was.ID)
+	if errors.Is(err, ErrNotFound) && a.outside == nil { // deleted with its client
+		return true, nil
+	}
 	if errors.Is(err, ErrNotFound) { // an outside issuer's, or a deleted client's
-		return false, nil
+		before, err := a.outside.RevokedBefore(ctx, was.Realm, was.Client)
+		if err != nil {
+			return false, unavailable(err)
+		}
+		return was.Issued.Before(before), nil
 	}
 	if err != nil {
 		return false, unavailable(err)
