@@ -61,18 +61,27 @@ func runServer(c *cobra.Command, cfg config.Config, ready func(*server.Server, *
 // startError says what to do about the usual reasons why a server does not
 // start.
 func startError(cfg config.Config, err error) error {
-	addr := cfg.Listen
+	addr, flag := cfg.Listen, "--listen"
 	var op *net.OpError
 	if errors.As(err, &op) && op.Addr != nil {
 		addr = op.Addr.String()
+		if p := portOf(addr); p == portOf(cfg.Admin.Listen) && p != portOf(cfg.Listen) {
+			flag = "--admin-listen"
+		}
 	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return oneLine(err, "the address %s is taken by another program; stop that, or take another with --listen", addr)
+		return oneLine(err, "the address %s is taken by another program; stop that, or take another with %s", addr, flag)
 	case op != nil && errors.Is(err, syscall.EACCES):
-		return oneLine(err, "the address %s is reserved for root; take a port above 1023 with --listen", addr)
+		return oneLine(err, "the address %s is reserved for root; take a port above 1023 with %s", addr, flag)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return oneLine(err, "the address %s is not one of this machine; take another with --listen", addr)
+		return oneLine(err, "the address %s is not one of this machine; take another with %s", addr, flag)
 	}
 	return err
+}
+
+// portOf is the port of host:port, nothing where there is none.
+func portOf(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
 }

@@ -67,7 +67,7 @@ func (s *Server) introduceDev() error {
 	defer cancel()
 	secrets := &s.data.Secrets
 	if _, err := s.keys.Import(ctx, secrets.APIKey, "sunzi dev", devdata.KeyScopes, nil); err != nil {
-		return err
+		return fmt.Errorf("the API key of sunzi dev can't be used: %w; if you revoked it, remove secrets.json from the data folder", err)
 	}
 	if err := s.devClient(ctx, secrets); err != nil {
 		return err
