@@ -239,7 +239,7 @@ type Session interface {
 	Info() SessionInfo
 }
 
-// SessionInfo is the paper's client object (table 4), for the status API.
+// SessionInfo is one session as the status API tells of it.
 type SessionInfo struct {
 	Client        ClientKey
 	ID            string // of the session
