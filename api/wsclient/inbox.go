@@ -201,7 +201,8 @@ func (b *inbox) fail(it item, err error) {
 // moved says that an item's place was dealt with: the cursor is stored, then
 // the ack is due. With ManualAck handled messages wait for the application,
 // and what needs no word of it (gaps, duplicates, dead letters) moves the
-// cursor only where no such message stands before it.
+// cursor only where no such message stands before it. What comes again below
+// the cursor was acked before: the ack is due once more.
 func (b *inbox) moved(ctx context.Context, it item, from, to uint64, word word) {
 	b.mu.Lock()
 	if it.incarnation != b.at.Incarnation {
@@ -209,7 +210,7 @@ func (b *inbox) moved(ctx context.Context, it item, from, to uint64, word word) 
 		return
 	}
 	b.seen = max(b.seen, to)
-	waits := b.c.cfg.ManualAck && (word == needsWord || from > b.at.Seq+1)
+	waits := b.c.cfg.ManualAck && to > b.at.Seq && (word == needsWord || from > b.at.Seq+1)
 	b.mu.Unlock()
 	if !waits {
 		b.advance(ctx, it.incarnation, to)

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -263,19 +264,26 @@ func TestBreachesAreAnsweredAndLeft(t *testing.T) {
 		{"not of the protocol", []byte{0x81, 0x02, '{', '}'}, codeComeBack},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			codes := make(chan uint16, 1)
-			var once sync.Once
+			codes, back := make(chan uint16, 1), make(chan struct{})
+			var visits atomic.Int32
 			base := server(t, func(p *peer) {
 				p.welcome(0)
-				once.Do(func() {
+				if visits.Add(1) == 1 {
 					_, _ = p.conn.Write(tc.bytes)
 					codes <- p.closing()
-				})
+				} else { // the client stays until the test has seen it back
+					close(back)
+				}
 				p.closing()
 			})
 			runClient(t, Config{URL: base + "/ws/alice"})
 			if got := <-codes; got != tc.code {
 				t.Errorf("closed with %d, want %d", got, tc.code)
+			}
+			select {
+			case <-back:
+			case <-time.After(10 * time.Second):
+				t.Error("the client did not come back")
 			}
 		})
 	}
@@ -344,31 +352,6 @@ func TestABusyHandlerStopsTheReading(t *testing.T) {
 	c.Close()
 	if most > 4 {
 		t.Errorf("%d were queued", most)
-	}
-}
-
-func TestManualAck(t *testing.T) {
-	acks := make(chan uint64, 4)
-	base := server(t, func(p *peer) {
-		p.welcome(0)
-		for i := uint64(1); i <= 3; i++ {
-			p.send(p.pushBytes(i, `0`))
-		}
-		p.send(wire.AppendGap(nil, p.codec, 4, 5, "expired"))
-		acks <- p.message(wire.TypeAck).Seq
-		p.closing()
-	})
-	cursors := NewMemoryCursors()
-	r := runClient(t, Config{URL: base + "/ws/alice", ManualAck: true, Cursors: cursors})
-	for range 3 {
-		r.wait(t)
-	}
-	r.c.Ack(t.Context(), 2)
-	if got := <-acks; got != 2 {
-		t.Errorf("acked %d", got)
-	}
-	if at, _, _ := cursors.Load(t.Context(), base+"//alice"); at.Seq != 2 {
-		t.Errorf("saved %+v", at)
 	}
 }
 
