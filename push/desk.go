@@ -120,11 +120,16 @@ func (o *Opened) kind(h Hello) string {
 }
 
 func (d *Desk) open(ctx context.Context, key ClientKey, h Hello) (Opened, error) {
+	// Before the store is read: an ack that is written in between shows in the
+	// one or in the other.
+	turn, acked := d.acks.seen(), d.acks.cursor(key)
 	m, err := d.store.Open(ctx, key)
 	if err != nil {
 		return Opened{}, err
 	}
-	m.Cursor = max(m.Cursor, min(d.acks.cursor(key), m.Head))
+	if turn == d.acks.seen() { // else it may be of a client that was deleted
+		m.Cursor = max(m.Cursor, min(acked, m.Head))
+	}
 	o := Opened{Mailbox: m, Start: m.Cursor}
 	known := h.Incarnation == m.Incarnation
 	switch {
@@ -133,7 +138,7 @@ func (d *Desk) open(ctx context.Context, key ClientKey, h Hello) (Opened, error)
 	case *h.Cursor <= m.Head:
 		o.Start = *h.Cursor
 		if o.Start > m.Cursor {
-			d.acks.add(Ack{Client: key, Seq: o.Start})
+			d.acks.addSince(turn, Ack{Client: key, Seq: o.Start})
 			o.Cursor = o.Start
 		}
 		return o, nil

@@ -50,15 +50,25 @@ func (s *Service) Mailboxes(ctx context.Context, keys []ClientKey) ([]*Mailbox, 
 	return s.store.Mailboxes(ctx, keys)
 }
 
-// Forget deletes a client with everything it has, and ends its sessions.
+// Forget deletes a client with everything it has, and ends its sessions. The
+// groups it was in are not told.
 func (s *Service) Forget(ctx context.Context, key ClientKey) error {
+	s.acks.begin(key)
 	if err := s.store.Forget(ctx, key); err != nil {
+		s.acks.end(key, nil)
 		return err
 	}
+	// Whatever stands in the table by now may be of the ended life: a session
+	// that comes later finds no mailbox, or the successor's.
+	var talking []Session
 	for _, session := range s.sessions.Of(key) {
 		session.Close(CloseDeleted, "the client was deleted")
+		if session.Info().Transport != "sse" { // which hears no acks
+			talking = append(talking, session)
+		}
 	}
-	s.acks.forget(key)
+	s.acks.end(key, talking)
+	s.groups.forgetMember(key)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package push
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +27,10 @@ type stubStore struct {
 	group   Group
 	members []string
 	known   map[ClientKey]bool
+
+	onOpen, onForget func() // while the call is under way, without the lock
+	ended            []Placement
+	cancelErr        error
 }
 
 func (s *stubStore) set(f func(*stubStore)) {
@@ -36,9 +41,29 @@ func (s *stubStore) set(f func(*stubStore)) {
 
 func (s *stubStore) Open(context.Context, ClientKey) (Mailbox, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.opens++
-	return s.box, s.err
+	box, err, then := s.box, s.err, s.onOpen
+	s.mu.Unlock()
+	if then != nil {
+		then()
+	}
+	return box, err
+}
+
+func (s *stubStore) Forget(context.Context, ClientKey) error {
+	s.mu.Lock()
+	err, then := s.err, s.onForget
+	s.mu.Unlock()
+	if then != nil {
+		then()
+	}
+	return err
+}
+
+func (s *stubStore) Cancel(context.Context, *string, int64) ([]Placement, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended, s.cancelErr
 }
 
 func (s *stubStore) Renew(context.Context, ClientKey) (Mailbox, error) {
@@ -105,7 +130,11 @@ func (t *stubSessions) Attach(key ClientKey, s Session) {
 	defer t.mu.Unlock()
 	t.by[key] = append(t.by[key], s)
 }
-func (t *stubSessions) Detach(ClientKey, Session) {}
+func (t *stubSessions) Detach(key ClientKey, s Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.by[key] = slices.DeleteFunc(slices.Clone(t.by[key]), func(x Session) bool { return x == s })
+}
 func (t *stubSessions) Of(key ClientKey) []Session {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -109,3 +109,24 @@ func TestChoreNamesAreTheTable(t *testing.T) {
 		}
 	}
 }
+
+func TestASubscribersAddressesShareOneRateOfRegistrations(t *testing.T) {
+	b := newRig(t)
+	allowed := 0
+	for addr, i := netip.MustParseAddr("2001:db8::1"), 0; i < 300; addr, i = addr.Next(), i+1 {
+		if b.Gate.allow("key", addr) {
+			allowed++
+		}
+	}
+	if allowed > addrBurst+5 { // what refills meanwhile
+		t.Fatalf("%d registrations from one /64", allowed)
+	}
+	for _, other := range []string{"2001:db8:0:1::1", "192.0.2.1", "192.0.2.2"} {
+		if !b.Gate.allow("key", netip.MustParseAddr(other)) {
+			t.Errorf("%s pays for others", other)
+		}
+	}
+	if b.Gate.allow("key", netip.MustParseAddr("2001:db8::ffff")) {
+		t.Error("the /64 has room again at once")
+	}
+}

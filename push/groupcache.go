@@ -122,3 +122,16 @@ func (c *groupCache) forget(realm, name string) {
 		c.sets[groupName{realm, name}] = &stale
 	}
 }
+
+// forgetMember is forget for the groups that a deleted client was in.
+func (c *groupCache) forgetMember(key ClientKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, set := range c.sets {
+		if name.realm == key.Realm && set.has(key.ID) {
+			stale := *set
+			stale.checked = time.Time{}
+			c.sets[name] = &stale
+		}
+	}
+}

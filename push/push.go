@@ -15,5 +15,8 @@
 //
 // The package does no I/O of its own: no SQL, no sockets, no net/http.
 //
-// Lock order: none of this package's locks is held while a port is called.
+// Locks: none of this package's is held while a port is called, with one
+// exception: the lock that lets one flush of gathered acks run at a time is
+// held over the store's call, since whoever asks for a flush waits until what
+// is being written is durable. It is taken before any other.
 package push

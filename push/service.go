@@ -54,7 +54,7 @@ type Service struct {
 func New(p Parts) *Service {
 	s := &Service{
 		cfg: p.Config, store: p.Store, sessions: p.Sessions, newID: p.NewID, now: p.Now, met: p.Metrics, log: p.Log,
-		acks:   newAckBuffer(p.Store, p.Log, p.Metrics, p.Now),
+		acks:   newAckBuffer(p),
 		groups: newGroupCache(p.Store, p.Now),
 		recent: newRecentTimes(),
 	}
