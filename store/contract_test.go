@@ -68,7 +68,7 @@ func (q *queries) collect(t *testing.T, s *Store) {
 // allowedScans are the queries that may read a table or an index whole: each
 // is bounded by LIMIT, or reads a table that stays small, or runs once.
 var allowedScans = []string{
-	`SELECT MAX(born) FROM client`,   // once after connecting, an index
+	`FROM store`,                     // one row
 	`FROM job`,                       // pushes that are being expanded now
 	`FROM api_key ORDER BY id LIMIT`, // keys, made by people
 }

@@ -39,7 +39,6 @@ const countersKept = 1 << 16
 
 type counters struct {
 	rows map[push.ClientKey]*counter
-	born int64 // highest registration number; negative: not read yet
 }
 
 func newCounters() *counters {
@@ -50,7 +49,6 @@ func newCounters() *counters {
 
 func (c *counters) drop() {
 	c.rows = make(map[push.ClientKey]*counter)
-	c.born = -1
 }
 
 // trim forgets some rows where there are too many. Map order serves: a row

@@ -257,27 +257,10 @@ func (s *Store) Register(ctx context.Context, key push.ClientKey, at time.Time) 
 		if c != nil {
 			return push.Errorf(push.CodeClientExists, "client %q is registered already", key.ID)
 		}
-		born, err := t.nextBorn()
-		if err != nil {
-			return err
-		}
-		c = &counter{key: key, incarnation: newIncarnation(), born: born, created: unixMS(at)}
+		t.w.mark.born++ // written with the group; a number that a rollback leaves out is no harm
+		c = &counter{key: key, incarnation: newIncarnation(), born: t.w.mark.born, created: unixMS(at)}
 		t.counters.rows[key] = c
 		return t.exec(`INSERT INTO client (realm, client_id, incarnation, born, created) VALUES (?, ?, ?, ?, ?)`,
-			key.Realm, key.ID, c.incarnation, born, c.created)
+			key.Realm, key.ID, c.incarnation, c.born, c.created)
 	})
-}
-
-// nextBorn numbers registrations. Index: client_born, read whole once after
-// the connection was opened.
-func (t *tx) nextBorn() (int64, error) {
-	if t.counters.born < 0 {
-		var highest sql.NullInt64
-		if _, err := t.row(`SELECT MAX(born) FROM client`, nil, &highest); err != nil {
-			return 0, err
-		}
-		t.counters.born = highest.Int64
-	}
-	t.counters.born++
-	return t.counters.born, nil
 }

@@ -44,8 +44,10 @@ var (
 )
 
 // Open opens the database, brings its schema up to date and starts the
-// writer. Its errors are one sentence each, for the person who started the
-// server. ctx bounds opening alone.
+// writer. Where the database is an older copy than the one that was served here
+// last (mark.go), it renews every mailbox first, which ctx does not cut short.
+// Its errors are one sentence each, for the person who started the server. ctx
+// bounds opening alone.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -58,6 +60,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s, err := open(ctx, cfg, lock)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
+	}
+	if err := s.begin(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -81,7 +86,7 @@ func open(ctx context.Context, cfg Config, lock *os.File) (*Store, error) {
 		ended:   make(chan struct{}),
 	}
 	s.SetListener(cfg.Listener)
-	w := &writer{store: s, db: write, counters: newCounters()}
+	w := &writer{store: s, db: write, counters: newCounters(), mark: marker{path: markPath(&s.cfg)}}
 	go w.run() // ends when closing is closed; Close waits for it
 	return s, nil
 }

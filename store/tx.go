@@ -27,6 +27,7 @@ type tx struct {
 	dirty    []*counter
 	heard    []heard // for the listener
 	placed   int     // entries made in this group
+	changed  bool    // a row was changed
 }
 
 type heard struct {
@@ -43,7 +44,10 @@ func (t *tx) run(group []*op) error {
 			return o.err
 		}
 	}
-	return t.flush()
+	if err := t.flush(); err != nil {
+		return err
+	}
+	return t.flushMark()
 }
 
 // tell lets the listener hear what the committed group placed, in its order.
@@ -209,9 +213,16 @@ func places(rows, columns int) string {
 	return strings.TrimSuffix(strings.Repeat(row+",", rows), ",")
 }
 
-func (t *tx) exec(query string, args ...any) error { return t.w.exec(query, args...) }
+func (t *tx) exec(query string, args ...any) error {
+	_, err := t.execCount(query, args...)
+	return err
+}
 
-func (t *tx) execCount(query string, args ...any) (int, error) { return t.w.execCount(query, args...) }
+func (t *tx) execCount(query string, args ...any) (int, error) {
+	n, err := t.w.execCount(query, args...)
+	t.changed = t.changed || n > 0
+	return n, err
+}
 
 func (t *tx) query(query string, args ...any) (*sql.Rows, error) { return t.w.query(query, args...) }
 

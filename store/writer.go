@@ -89,12 +89,14 @@ type writer struct {
 	stmts    map[string]*sql.Stmt // of conn, by SQL text
 	counters *counters            // what conn would read of table client
 	inserts  map[insertKey]string
+	mark     marker
 }
 
 // run takes what waits, commits it together, and takes again: the size of a
 // group follows the load. It ends when the store closes and the queue is empty.
 func (w *writer) run() {
 	defer func() {
+		w.mark.keep(w.store.cfg.Log)
 		w.disconnect()
 		w.store.closeErr = w.db.Close()
 		close(w.store.ended)
@@ -106,6 +108,8 @@ func (w *writer) run() {
 			group = w.gather(group[:0], o)
 			w.commit(group)
 			clear(group)
+		case <-w.mark.due:
+			w.mark.keep(w.store.cfg.Log)
 		case <-w.store.closing:
 			for {
 				select {
@@ -201,6 +205,7 @@ func (w *writer) attempt(group []*op) error {
 		return err
 	}
 	w.counters.trim()
+	w.mark.committed(t)
 	if f := w.store.cfg.Metrics.Committed; f != nil {
 		f(len(group), time.Since(start))
 	}
@@ -242,6 +247,10 @@ func (w *writer) connect() error {
 	}
 	w.conn, w.stmts = conn, make(map[string]*sql.Stmt)
 	w.counters.drop()
+	if err := w.loadMark(); err != nil {
+		w.disconnect()
+		return err
+	}
 	return nil
 }
 

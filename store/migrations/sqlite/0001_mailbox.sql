@@ -1,5 +1,15 @@
 -- +goose Up
 
+-- One row about the database itself. id is random: whose copy a file is.
+-- commits counts what was committed: how old a copy is. born is the highest
+-- registration number ever given out.
+CREATE TABLE store (
+  id      char(16) NOT NULL PRIMARY KEY,
+  commits bigint   NOT NULL,
+  born    bigint   NOT NULL
+) WITHOUT ROWID;
+INSERT INTO store (id, commits, born) VALUES (lower(hex(randomblob(8))), 0, 0);
+
 -- The counter row of a mailbox: which sequences were given out and acked.
 -- total_bytes and acked_bytes count data from the mailbox's first entry on, so
 -- that their difference bounds the backlog without reading it. offline_head is
@@ -23,7 +33,7 @@ CREATE INDEX client_born ON client (realm, born);
 
 -- A mailbox's entries: id (the push), client_id, msg, send_time (unix ms) and
 -- status are those of any offline-message table. msg is NULL where the body is shared (then it
--- is in body) or gone. total is the mailbox's bytes up to and with this entry.
+-- is in body) or gone; it stands last, so that counting does not read it. total is the mailbox's bytes up to and with this entry.
 -- due is when periodic work must look at the row next: while it waits the end
 -- of its TTL or of its retention, whichever is first, afterwards its deletion.
 -- status: 0 waiting, 1 acked, 2 expired, 3 cancelled, 4 collapsed, 5 dropped,
@@ -31,7 +41,6 @@ CREATE INDEX client_born ON client (realm, born);
 CREATE TABLE offline_message (
   id           bigint       NOT NULL,
   client_id    varchar(100) NOT NULL,
-  msg          longtext,
   send_time    bigint       NOT NULL,
   status       int          NOT NULL DEFAULT 0,
   realm        varchar(100) NOT NULL,
@@ -46,6 +55,7 @@ CREATE TABLE offline_message (
   shared       int          NOT NULL,
   reason       varchar(32)  NOT NULL DEFAULT '',
   code         int          NOT NULL DEFAULT 0,
+  msg          longtext,
   PRIMARY KEY (realm, client_id, seq)
 ) WITHOUT ROWID;
 CREATE INDEX offline_message_id ON offline_message (id);
