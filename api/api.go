@@ -31,13 +31,14 @@ import (
 // api is the state that all requests share. Static after New, but for
 // streams and what limits guards.
 type api struct {
-	cfg    Config
-	deps   Deps
-	log    *slog.Logger
-	now    func() time.Time
-	met    *metrics
-	mux    *chi.Mux
-	limits *limits
+	cfg     Config
+	deps    Deps
+	log     *slog.Logger
+	now     func() time.Time
+	met     *metrics
+	mux     *chi.Mux
+	limits  *limits // of API keys
+	clients *limits // of clients with their tokens
 
 	streams atomic.Int64 // event streams open now
 }
@@ -48,7 +49,10 @@ func New(cfg Config, d Deps) (http.Handler, error) {
 	if err := errors.Join(cfg.Validate(), d.validate()); err != nil {
 		return nil, err
 	}
-	a := &api{cfg: cfg, deps: d, log: d.Log, now: d.Now, limits: newLimits(cfg)}
+	a := &api{
+		cfg: cfg, deps: d, log: d.Log, now: d.Now,
+		limits: newLimits(cfg, "key", "API key"), clients: newLimits(cfg, "client", "client"),
+	}
 	if a.log == nil {
 		a.log = slog.Default()
 	}

@@ -179,8 +179,8 @@ func (a *api) clientStatus(w http.ResponseWriter, r *http.Request) error {
 
 func (a *api) clientStatuses(w http.ResponseWriter, r *http.Request) error {
 	var b struct {
-		Realm   *string  `json:"realm"`
-		Clients []string `json:"clients"`
+		Realm   *string   `json:"realm"`
+		Clients clientIDs `json:"clients"`
 	}
 	if err := a.decode(w, r, &b); err != nil {
 		return err
@@ -189,8 +189,8 @@ func (a *api) clientStatuses(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if len(b.Clients) == 0 || len(b.Clients) > push.MaxTargets {
-		return push.Errorf(push.CodeInvalidField, "clients: must be 1 to %d clients", push.MaxTargets)
+	if len(b.Clients) == 0 {
+		return push.Errorf(push.CodeInvalidField, "clients: must be 1 to %d clients, there are none", push.MaxTargets)
 	}
 	keys := make([]push.ClientKey, len(b.Clients))
 	for i, id := range b.Clients {

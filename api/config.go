@@ -32,12 +32,13 @@ type Config struct {
 	MaxTokenTTL time.Duration
 
 	// Rate is the number of requests that one API key may make per second,
-	// Burst how many of them at once; a bulk push counts as one. Zero is no
-	// limit.
+	// Burst how many of them at once; a bulk push counts as one. A client's
+	// acks over HTTP are held to the same, each client on its own. Zero is
+	// no limit.
 	Rate  float64
 	Burst int
-	// PerKey bounds the requests of one API key that run at once. Zero is
-	// no limit.
+	// PerKey bounds the requests of one API key, and the acks of one client,
+	// that run at once. Zero is no limit.
 	PerKey int
 
 	// TrustedProxies are the prefixes whose X-Forwarded-For is believed.

@@ -33,11 +33,10 @@ func (s *stream) end(kind string) bool {
 func (s *stream) message(m *push.Message, seq uint64, replayed bool) bool {
 	tail, err := wire.EncodeBody(wire.JSON, m.Body)
 	if err != nil {
-		// The body comes from push.BuildBody; whoever broke it broke it for
-		// every transport. The place is passed over, or it would be asked
-		// for without end.
-		s.a.log.Error("message not encoded", "push", m.ID, "err", err)
-		return true
+		// A body that was accepted encodes; a damaged one must not stop
+		// the mailbox.
+		s.a.log.Error("message can't be encoded; its place is told as a gap", "push", m.ID, "err", err)
+		return seq == 0 || s.Gap(seq, seq, push.GapDropped)
 	}
 	if seq != 0 {
 		s.out = appendEventID(s.out, seq, s.incarnation)
@@ -93,7 +92,10 @@ func (s *stream) welcome(o push.Opened) {
 func (s *stream) notice(n push.Notice) {
 	switch n.Kind {
 	case push.NoticeTombstone:
-		s.feed.Withdraw(n.Seq)
+		if n.Seq > s.feed.Sent() { // it will be told as a gap
+			s.feed.Withdraw(n.Seq)
+			return
+		}
 		s.event("tombstone")
 		s.out = wire.AppendTombstone(s.out, wire.JSON, n.PushID, n.Seq)
 	case push.NoticeMemberJoined:

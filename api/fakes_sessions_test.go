@@ -93,8 +93,26 @@ func (w *world) Token(ctx context.Context, jti string) (token.Record, error) {
 	return token.Record{}, token.ErrNotFound
 }
 
+// RevokeID revokes the token and those that it was refreshed to: here, the
+// ones of its device.
 func (w *world) RevokeID(ctx context.Context, jti string) (token.Record, error) {
-	return w.Token(ctx, jti)
+	if err := w.enter(ctx, "RevokeID"); err != nil {
+		return token.Record{}, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, rec := range w.tokens {
+		if rec.ID == jti {
+			for raw, next := range w.tokens {
+				if next.ID == jti || rec.Device != "" && next.Device == rec.Device {
+					next.Revoked = true
+					w.tokens[raw] = next
+				}
+			}
+			return rec, nil
+		}
+	}
+	return token.Record{}, token.ErrNotFound
 }
 
 func (w *world) RevokeClient(ctx context.Context, realm, client string, before time.Time) (int, error) {
@@ -166,7 +184,10 @@ func (b backend) Open(id push.Identity, h push.Hello, done func(push.Opened, err
 
 func (b backend) Fetch(key push.ClientKey, after uint64, room int, alive func() bool, done func(push.Page, error)) {
 	b.work.Go(func() {
-		if !alive() {
+		b.mu.Lock()
+		silent := b.silent
+		b.mu.Unlock()
+		if !alive() || silent {
 			return
 		}
 		if err := b.enter(context.Background(), "Fetch"); err != nil {
@@ -176,7 +197,7 @@ func (b backend) Fetch(key push.ClientKey, after uint64, room int, alive func() 
 		b.mu.Lock()
 		items := b.boxes[key].items
 		p := push.Page{Through: after, Head: uint64(len(items))}
-		for _, it := range items[after:] {
+		for _, it := range items[min(after, p.Head):] {
 			p.Items = append(p.Items, it)
 			p.Through++
 			if it.Message != nil {
@@ -187,7 +208,7 @@ func (b backend) Fetch(key push.ClientKey, after uint64, room int, alive func() 
 			}
 		}
 		b.mu.Unlock()
-		done(p, nil)
+		done(p, b.enter(context.Background(), "Fetched")) // the page is read, not yet told
 	})
 }
 

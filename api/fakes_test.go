@@ -28,6 +28,7 @@ type world struct {
 	seen     map[[32]byte]seenPush
 	acks     []push.Ack
 	nextID   int64
+	silent   bool // Fetch does not answer
 
 	work sync.WaitGroup // what the backend does on goroutines of its own
 }

@@ -12,9 +12,12 @@ import (
 	"github.com/sunzi-push/sunzi/push"
 )
 
-// limits bound how often and how many at once an API key may ask. Only keys
-// that were checked get here, so strangers cost nothing.
+// limits bound how often and how many at once an API key, or a client with its
+// token, may ask. Only credentials that were checked get here, so strangers
+// cost nothing.
 type limits struct {
+	name   string  // of the policy; static
+	of     string  // as errors call who is limited; static
 	rate   float64 // static
 	burst  int     // static
 	perKey int     // static
@@ -29,14 +32,15 @@ type keyLimit struct {
 }
 
 // maxKeyLimits bounds the table: more keys than anybody has, so that a key
-// made and revoked in a loop does not grow it for ever.
+// made and revoked in a loop does not grow it for ever; clients may be more,
+// and get their burst anew when the table is full.
 const maxKeyLimits = 65536
 
-func newLimits(cfg Config) *limits {
-	return &limits{rate: cfg.Rate, burst: cfg.Burst, perKey: cfg.PerKey, keys: map[string]*keyLimit{}}
+func newLimits(cfg Config, name, of string) *limits {
+	return &limits{name: name, of: of, rate: cfg.Rate, burst: cfg.Burst, perKey: cfg.PerKey, keys: map[string]*keyLimit{}}
 }
 
-// take counts one request of the key, and says in h what is left
+// take counts one request of the key or client, and says in h what is left
 // (draft-ietf-httpapi-ratelimit-headers). done ends the request.
 func (l *limits) take(h http.Header, id string, now time.Time) (done func(), err error) {
 	if l.rate == 0 && l.perKey == 0 {
@@ -44,11 +48,11 @@ func (l *limits) take(h http.Header, id string, now time.Time) (done func(), err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k := l.of(id)
+	k := l.entry(id)
 	if l.perKey > 0 && k.running >= l.perKey {
 		return nil, &push.Error{
 			Code: push.CodeRateLimited, RetryAfter: time.Second,
-			Message: fmt.Sprintf("at most %d requests of this API key may run at once", l.perKey),
+			Message: fmt.Sprintf("at most %d requests of this %s may run at once", l.perKey, l.of),
 		}
 	}
 	if err := l.spend(h, k, now); err != nil {
@@ -62,7 +66,7 @@ func (l *limits) take(h http.Header, id string, now time.Time) (done func(), err
 	}, nil
 }
 
-func (l *limits) of(id string) *keyLimit {
+func (l *limits) entry(id string) *keyLimit {
 	k := l.keys[id]
 	if k == nil {
 		if len(l.keys) >= maxKeyLimits {
@@ -81,14 +85,14 @@ func (l *limits) spend(h http.Header, k *keyLimit, now time.Time) error {
 	full := float64(l.burst)
 	ok := k.bucket.AllowN(now, 1)
 	left := max(0, k.bucket.TokensAt(now))
-	h.Set("RateLimit-Policy", fmt.Sprintf(`"key";q=%d;w=%d`, l.burst, int(math.Ceil(full/l.rate))))
-	h.Set("RateLimit", fmt.Sprintf(`"key";r=%d;t=%d`, int(left), int(math.Ceil((full-left)/l.rate))))
+	h.Set("RateLimit-Policy", fmt.Sprintf(`"%s";q=%d;w=%d`, l.name, l.burst, int(math.Ceil(full/l.rate))))
+	h.Set("RateLimit", fmt.Sprintf(`"%s";r=%d;t=%d`, l.name, int(left), int(math.Ceil((full-left)/l.rate))))
 	if ok {
 		return nil
 	}
 	wait := time.Duration((1 - left) / l.rate * float64(time.Second))
 	return &push.Error{
 		Code: push.CodeRateLimited, RetryAfter: wait,
-		Message: fmt.Sprintf("this API key may make %g requests a second", l.rate),
+		Message: fmt.Sprintf("this %s may make %g requests a second", l.of, l.rate),
 	}
 }

@@ -30,11 +30,11 @@ type pushBody struct {
 }
 
 type targetBody struct {
-	Client  *string   `json:"client"`
-	Clients *[]string `json:"clients"`
-	Group   *string   `json:"group"`
-	All     bool      `json:"all"`
-	Realm   *string   `json:"realm"`
+	Client  *string    `json:"client"`
+	Clients *targetIDs `json:"clients"`
+	Group   *string    `json:"group"`
+	All     bool       `json:"all"`
+	Realm   *string    `json:"realm"`
 }
 
 // request turns the body into what the service takes. The service validates;
@@ -216,28 +216,6 @@ type batchError struct {
 	Error  *itemError `json:"error"`
 }
 
-// bulk is a list of at most MaxBulk items: the bound is held while it is read,
-// since an item of two bytes costs forty in memory.
-type bulk []json.RawMessage
-
-func (b *bulk) UnmarshalJSON(p []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(p))
-	if open, err := dec.Token(); err != nil || open != json.Delim('[') {
-		return push.Errorf(push.CodeInvalidField, "pushes: must be a list")
-	}
-	for dec.More() {
-		if len(*b) == push.MaxBulk {
-			return push.Errorf(push.CodeInvalidField, "pushes: must be 1 to %d pushes, these are more", push.MaxBulk)
-		}
-		var item json.RawMessage
-		if err := dec.Decode(&item); err != nil {
-			return err
-		}
-		*b = append(*b, item)
-	}
-	return nil
-}
-
 // pushBatch answers for each push on its own, whatever became of the others.
 func (a *api) pushBatch(w http.ResponseWriter, r *http.Request) error {
 	raw, err := a.body(w, r, a.cfg.MaxBatchBody)
@@ -250,8 +228,8 @@ func (a *api) pushBatch(w http.ResponseWriter, r *http.Request) error {
 	if err := strict(raw, &b); err != nil {
 		return err
 	}
-	if len(b.Pushes) == 0 || len(b.Pushes) > push.MaxBulk {
-		return push.Errorf(push.CodeInvalidField, "pushes: must be 1 to %d pushes, these are %d", push.MaxBulk, len(b.Pushes))
+	if len(b.Pushes) == 0 {
+		return push.Errorf(push.CodeInvalidField, "pushes: must be 1 to %d pushes, there are none", push.MaxBulk)
 	}
 	header, err := idempotencyHeader(r)
 	if err != nil {

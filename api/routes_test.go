@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -298,6 +299,31 @@ func TestTokensAreMintedAndRevoked(t *testing.T) {
 	s.must(200, "POST", "/v1/tokens/revoke", `{"client":"a"}`)
 }
 
+// TestRevocationReachesSessionsOnSuccessors: a session may stand on a token
+// that the revoked one was refreshed to.
+func TestRevocationReachesSessionsOnSuccessors(t *testing.T) {
+	s := newServer(t)
+	mint := func(device string) string {
+		_, rec, _ := s.world.Mint(t.Context(), token.MintRequest{Client: "a", Device: device})
+		return rec.ID
+	}
+	first, refreshed, other := mint("phone"), mint("phone"), mint("tablet")
+	successor := s.online(clientA, refreshed, s.world.now)
+	apart, outside := s.online(clientA, other, s.world.now), s.online(clientA, "of an outside issuer", s.world.now)
+	got := s.must(200, "DELETE", "/v1/tokens/"+first, "")
+	if got.body["closed"] != 1.0 || successor.closed != push.CloseTokenRevoked {
+		t.Errorf("answered %s, the successor's session was closed with %d", got.raw, successor.closed)
+	}
+	if apart.closed != 0 || outside.closed != 0 {
+		t.Errorf("sessions of other tokens were closed with %d and %d", apart.closed, outside.closed)
+	}
+	s.world.fail["Token"] = errors.New("down")
+	s.must(200, "DELETE", "/v1/tokens/"+other, "")
+	if outside.closed != push.CloseTokenRevoked {
+		t.Error("a session stays whose record can't be read")
+	}
+}
+
 func mustJSON(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -338,6 +364,9 @@ func TestAckTakesTokensOnly(t *testing.T) {
 	s := newServer(t)
 	raw, _, _ := s.world.Mint(t.Context(), token.MintRequest{Client: "a"})
 	auth := "Authorization: Bearer " + raw
+	for range 12 {
+		s.world.commit(clientA, `1`)
+	}
 	s.must(204, "POST", "/v1/ack", `{"seq":"12","failed":[{"seq":"3","code":5}],"read":"9"}`, auth)
 	want := []push.Ack{
 		{Client: push.ClientKey{ID: "a"}, Seq: 12, Failed: []push.FailedEntry{{Seq: 3, Code: 5}}},

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -126,5 +128,59 @@ func TestReaderThatNeverReadsIsGone(t *testing.T) {
 	}
 	if n := len(s.world.Of(clientA)); n != 0 {
 		t.Errorf("%d sessions are left", n)
+	}
+}
+
+// TestCancelBesideAPageIsToldAsAGap: the page was read before the cancel, and
+// would deliver what the application was told is cancelled.
+func TestCancelBesideAPageIsToldAsAGap(t *testing.T) {
+	s := newServer(t)
+	url, raw := s.serveStreams()
+	s.world.commit(clientA, `1`)
+	s.world.commit(clientA, `2`)
+	var once sync.Once
+	s.world.hook["Fetched"] = func(context.Context) {
+		once.Do(func() {
+			s.world.mu.Lock()
+			b := s.world.boxes[clientA]
+			cancelled := b.items[0].Message.ID
+			b.items[0] = push.Item{Seq: 1, To: 1, Reason: push.GapCancelled}
+			s.world.mu.Unlock()
+			for _, session := range s.world.Of(clientA) {
+				session.Notify(push.Notice{Kind: push.NoticeTombstone, PushID: cancelled, Seq: 1})
+			}
+		})
+	}
+	r := openStream(t, url+"/v1/events", raw)
+	r.want("welcome")
+	if gap := r.want("gap"); gap.msg["reason"] != "cancelled" || gap.msg["from"] != "1" || gap.msg["to"] != "1" {
+		t.Errorf("gap is %s", gap.data)
+	}
+	if m := r.want("message"); m.msg["seq"] != "2" {
+		t.Errorf("message is %s", m.data)
+	}
+	r.want("replay_complete")
+	s.world.Of(clientA)[0].Notify(push.Notice{Kind: push.NoticeTombstone, PushID: 9, Seq: 2})
+	r.want("tombstone") // that one was sent
+}
+
+// TestBodyThatCantBeEncodedIsAGap: its place is told, and what follows comes.
+func TestBodyThatCantBeEncodedIsAGap(t *testing.T) {
+	s := newServer(t)
+	url, raw := s.serveStreams()
+	s.world.commit(clientA, `1`)
+	s.world.boxes[clientA].items[0].Message.Body = []byte("damaged")
+	s.world.commit(clientA, `2`)
+	r := openStream(t, url+"/v1/events", raw)
+	r.want("welcome")
+	if gap := r.want("gap"); gap.id == "" || gap.msg["reason"] != "dropped" || gap.msg["to"] != "1" {
+		t.Errorf("gap is %+v", gap)
+	}
+	r.want("message")
+	r.want("replay_complete")
+	s.world.Of(clientA)[0].Live(&push.Message{ID: 3, Body: []byte("damaged")})
+	s.world.commit(clientA, `4`)
+	if m := r.want("message"); m.msg["seq"] != "3" {
+		t.Errorf("message is %s", m.data)
 	}
 }

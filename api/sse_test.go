@@ -237,12 +237,14 @@ func TestStreamTakesACursorOfItsOwnIncarnationOnly(t *testing.T) {
 func TestStreamTellsNoticesAndLiveMessages(t *testing.T) {
 	s := newServer(t)
 	url, raw := s.serveStreams()
+	s.world.commit(clientA, `1`)
 	r := openStream(t, url+"/v1/events", raw)
 	r.want("welcome")
+	r.want("message")
 	r.want("replay_complete")
 	session := s.world.Of(clientA)[0]
 	for kind := push.NoticeTombstone; kind <= push.NoticeTokenExpiring; kind++ {
-		session.Notify(push.Notice{Kind: kind, PushID: 5, Seq: 6, Group: "g", ClientID: "b", SenderName: "B", SenderType: "client", ExpiresInMilli: 7})
+		session.Notify(push.Notice{Kind: kind, PushID: 5, Seq: 1, Group: "g", ClientID: "b", SenderName: "B", SenderType: "client", ExpiresInMilli: 7})
 	}
 	for _, name := range []string{"tombstone", "member_joined", "member_left", "typing", "token_expiring"} {
 		if e := r.want(name); e.id != "" {

@@ -144,17 +144,14 @@ func (a *api) redrive(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var b struct {
-		Seqs []sequence `json:"seqs"`
+		Seqs sequences `json:"seqs"`
 	}
 	if r.ContentLength != 0 {
 		if err := a.decode(w, r, &b); err != nil {
 			return err
 		}
 	}
-	switch {
-	case len(b.Seqs) > push.MaxPageLimit:
-		return push.Errorf(push.CodeInvalidField, "seqs: must be at most %d sequences; leave it out for all", push.MaxPageLimit)
-	case b.Seqs != nil && len(b.Seqs) == 0:
+	if b.Seqs != nil && len(b.Seqs) == 0 {
 		return push.Errorf(push.CodeInvalidField, "seqs: is empty; leave it out for all")
 	}
 	seqs := make([]uint64, len(b.Seqs))

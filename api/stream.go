@@ -105,6 +105,7 @@ func (s *stream) run(ctx context.Context, hello push.Hello) {
 		case o := <-s.opened:
 			s.open(o)
 		case p := <-s.fetched:
+			s.deliver() // a cancel that was told before the page came ends what is in it
 			s.page(p)
 		case <-beat.C:
 			s.out = append(s.out, ":\n\n"...)
@@ -176,16 +177,11 @@ func (s *stream) page(p fetched) {
 
 // broken ends the stream for an error of the backend's.
 func (s *stream) broken(what string, err error) {
-	if push.HasCode(err, push.CodeNoClient) {
-		s.Close(push.CloseDeleted, "the client was deleted")
-		return
+	code, reason := push.CloseFor(err)
+	if code == push.CloseTryLater {
+		s.a.log.Warn(what, "session", s.id, "client", s.adm.Client, "err", err)
 	}
-	if push.HasCode(err, push.CodeBadCredentials) {
-		s.Close(push.CloseTokenRevoked, "the token was revoked")
-		return
-	}
-	s.a.log.Warn(what, "session", s.id, "client", s.adm.Client, "err", err)
-	s.Close(push.CloseTryLater, "the mailbox can't be read now")
+	s.Close(code, reason)
 }
 
 // deliver takes what others queued to the feed.

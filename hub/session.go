@@ -228,16 +228,11 @@ func (c *conn) tellLive() {
 // failed ends a session that can't be served. The client comes back, unless it
 // is no longer one.
 func (c *conn) failed(what string, err error) {
-	if push.HasCode(err, push.CodeNoClient) {
-		c.shut(push.CloseDeleted, "this client does not exist")
-		return
+	code, reason := push.CloseFor(err)
+	if code == push.CloseTryLater {
+		c.loop.hub.log.Warn(what, "client", c.key.String(), "err", err)
 	}
-	if push.HasCode(err, push.CodeBadCredentials) {
-		c.shut(push.CloseTokenRevoked, "the token was revoked")
-		return
-	}
-	c.loop.hub.log.Warn(what, "client", c.key.String(), "err", err)
-	c.shut(push.CloseTryLater, "the mailbox can't be read now")
+	c.shut(code, reason)
 }
 
 // reached checks a sequence that the client speaks of.

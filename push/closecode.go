@@ -72,3 +72,15 @@ func (c CloseCode) Advice() Reconnect {
 	}
 	return ReconnectBackoff
 }
+
+// CloseFor is how a session ends whose mailbox answered err: clients that are
+// gone and tokens that were revoked don't come back, the others do.
+func CloseFor(err error) (CloseCode, string) {
+	switch {
+	case HasCode(err, CodeNoClient):
+		return CloseDeleted, "this client does not exist"
+	case HasCode(err, CodeBadCredentials):
+		return CloseTokenRevoked, "the token was revoked"
+	}
+	return CloseTryLater, "the mailbox can't be read now"
+}
