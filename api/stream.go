@@ -105,7 +105,6 @@ func (s *stream) run(ctx context.Context, hello push.Hello) {
 		case o := <-s.opened:
 			s.open(o)
 		case p := <-s.fetched:
-			s.deliver() // a cancel that was told before the page came ends what is in it
 			s.page(p)
 		case <-beat.C:
 			s.out = append(s.out, ":\n\n"...)
@@ -172,6 +171,7 @@ func (s *stream) page(p fetched) {
 		s.broken("mailbox not read", p.err)
 		return
 	}
+	s.deliver() // what was cancelled since the page was read, first
 	s.feed.Fetched(s, p.Page)
 }
 

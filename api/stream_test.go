@@ -140,6 +140,23 @@ func TestPageDoesNotPileUp(t *testing.T) {
 	}
 }
 
+// TestCancelIsLookedAtBeforeThePage: both wait for the stream, which may find
+// the page first.
+func TestCancelIsLookedAtBeforeThePage(t *testing.T) {
+	w := newWorld()
+	w.silent = true
+	defer w.work.Wait()
+	a := &api{cfg: DefaultConfig(), deps: Deps{Backend: backend{w}}, now: time.Now, met: newMetrics(prometheus.NewRegistry(), nil, func() float64 { return 0 })}
+	s := newStream(a, &tape{header: http.Header{}}, httptest.NewRequest("GET", "/v1/events", nil), push.Admission{})
+	s.feed.Open(s, 0, 1)
+	s.Notify(push.Notice{Kind: push.NoticeTombstone, PushID: 5, Seq: 1})
+	body := push.BuildBody(push.BodyFields{ID: 5, Data: []byte(`1`)})
+	s.page(fetched{Page: push.Page{Items: []push.Item{{Seq: 1, Message: &push.Message{ID: 5, Body: body}}}, Through: 1, Head: 1}})
+	if len(s.out) != 0 {
+		t.Errorf("told %s", s.out)
+	}
+}
+
 func TestEventIDs(t *testing.T) {
 	for _, c := range []struct {
 		id, inc string
