@@ -10,29 +10,28 @@ import "strings"
 // fails a handshake that picks none of its offers. ok is false where something
 // was offered and nothing of it is ours: answer 400.
 func ParseProtocols(header []string) (codec Codec, name string, token string, ok bool) {
-	offered, bearer := false, ""
+	others, bearer := false, ""
 	for _, line := range header {
 		for p := range strings.SplitSeq(line, ",") {
 			p = strings.Trim(p, " \t")
-			if p == "" {
-				continue
-			}
-			offered = true
 			switch {
+			case p == "":
 			case name == "" && p == ProtocolJSON:
 				codec, name = JSON, p
 			case name == "" && p == ProtocolMsgpack:
 				codec, name = Msgpack, p
 			case bearer == "" && len(p) > len(BearerPrefix) && strings.HasPrefix(p, BearerPrefix):
 				bearer = p
+			case p != ProtocolJSON && p != ProtocolMsgpack && !strings.HasPrefix(p, BearerPrefix):
+				others = true
 			}
 		}
 	}
 	if bearer != "" {
 		token = bearer[len(BearerPrefix):]
 	}
-	if name == "" {
+	if name == "" && !others { // a later version's client would get what it did not ask for
 		name = bearer
 	}
-	return codec, name, token, name != "" || !offered
+	return codec, name, token, name != "" || !others && len(strings.Join(header, "")) == 0
 }

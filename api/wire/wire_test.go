@@ -126,6 +126,7 @@ func TestParseProtocols(t *testing.T) {
 		{[]string{"bearer.abc"}, JSON, "bearer.abc", "abc", true},
 		{[]string{"bearer.a, bearer.b"}, JSON, "bearer.a", "a", true},
 		{[]string{"bearer."}, JSON, "", "", false},
+		{[]string{"sunzi.v9.json, bearer.abc"}, JSON, "", "abc", false},
 		{[]string{"graphql-ws"}, JSON, "", "", false},
 		{[]string{"SUNZI.V1.JSON"}, JSON, "", "", false},
 	} {
