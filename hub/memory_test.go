@@ -6,16 +6,11 @@ package hub
 
 import (
 	"fmt"
-	"net"
 	"runtime"
 	"testing"
 	"unsafe"
 
-	"github.com/sunzi-push/sunzi/api/wire"
-	"github.com/sunzi-push/sunzi/hub/frame"
-	"github.com/sunzi-push/sunzi/hub/hubtest"
 	"github.com/sunzi-push/sunzi/hub/poll"
-	"github.com/sunzi-push/sunzi/push"
 )
 
 // idleBudget is the live heap that one idle session may cost, in bytes:
@@ -62,32 +57,6 @@ func TestIdleSessionsAreSmall(t *testing.T) {
 	if r.hub.Len() != warm+n {
 		t.Errorf("%d sessions, want %d", r.hub.Len(), warm+n)
 	}
-}
-
-// quiet is a backend that keeps nothing per client.
-type quiet struct{ *office }
-
-func (quiet) Open(_ push.Identity, _ push.Hello, done func(push.Opened, error)) {
-	done(push.Opened{Mailbox: push.Mailbox{Incarnation: "00000000000000aa"}}, nil)
-}
-
-func openIdle(t testing.TB, addr, token string) int {
-	t.Helper()
-	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := hubtest.Upgrade(nc, hubtest.Handshake{Path: "/ws", Protocols: []string{wire.ProtocolJSON, "bearer." + token}}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := nc.Write(frame.AppendMasked(nil, frame.Text, [4]byte{1, 2, 3, 4}, []byte(`{"type":"hello"}`))); err != nil {
-		t.Fatal(err)
-	}
-	fd, err := poll.Detach(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fd
 }
 
 // liveHeap is what a collection leaves. Two, because pools survive one.
