@@ -142,12 +142,13 @@ type PushStatus struct { //nolint:revive // not what a Status might be: one clie
 // A realm of nil means any.
 type Pushes interface {
 	Status(ctx context.Context, realm *string, id int64, page PageQuery) (PushStatus, error)
-	// Cancel ends what is not yet acked and returns those entries.
+	// Cancel ends what is not yet acked, dead letters too, and returns those
+	// entries.
 	// CodeNotCancellable where nothing was left to cancel.
 	Cancel(ctx context.Context, realm *string, id int64) ([]Placement, error)
 	History(ctx context.Context, key ClientKey, q HistoryQuery) (HistoryPage, error)
 	// Redrive places the dead letters again, at new sequences; no seqs
-	// means all. It answers how many.
+	// means all. It answers how many; CodeMailboxFull where none fits.
 	Redrive(ctx context.Context, key ClientKey, seqs []uint64) (int, error)
 }
 

@@ -17,7 +17,7 @@ const cancelStep = 500
 func (s *Store) Cancel(ctx context.Context, realm *string, id int64) ([]push.Placement, error) {
 	var ended []push.Placement
 	var stopped bool
-	var from *push.ClientKey // nil: the first step
+	var from *push.Placement // nil: the first step
 	for n := cancelStep; n == cancelStep; {
 		var step cancelled
 		err := s.do(ctx, 100*cancelStep, func(t *tx) (err error) {
@@ -46,7 +46,7 @@ type cancelled struct {
 	ended   []push.Placement
 	stopped bool // a schedule or a job was ended
 	seen    int
-	last    push.ClientKey // where the next step goes on; at first its realm alone
+	last    push.Placement // where the next step goes on; at first its realm alone
 }
 
 // stop ends the push's schedule or job. CodeNoPush where there is nothing of
@@ -72,7 +72,7 @@ func (t *tx) stop(realm *string, id int64, step *cancelled) error {
 	if realm != nil && *realm != p.realm {
 		return errNoPush(id)
 	}
-	step.last.Realm = p.realm
+	step.last.Client.Realm = p.realm
 	if !recorded || p.state != pushScheduled && p.state != pushExpanding {
 		return nil
 	}
@@ -85,15 +85,16 @@ func (t *tx) stop(realm *string, id int64, step *cancelled) error {
 	)
 }
 
-// cancel ends the push's entries that still wait, of clients after step.last.
-// Index: offline_message_id, which goes on with the primary key.
+// cancel ends the push's entries after step.last that still wait, and its dead
+// letters: they must not be placed again. Index: offline_message_id, which goes
+// on with the primary key.
 func (t *tx) cancel(id int64, step *cancelled) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
 	rows, err := t.query(`SELECT realm, client_id, seq, status, expires FROM offline_message
-		WHERE id = ? AND realm = ? AND client_id > ? ORDER BY client_id, seq LIMIT ?`,
-		id, step.last.Realm, step.last.ID, cancelStep)
+		WHERE id = ? AND realm = ? AND client_id >= ? AND (client_id > ? OR seq > ?) ORDER BY client_id, seq LIMIT ?`,
+		id, step.last.Client.Realm, step.last.Client.ID, step.last.Client.ID, int64(step.last.Seq), cancelStep)
 	type row struct {
 		at      push.Placement
 		status  int
@@ -107,18 +108,18 @@ func (t *tx) cancel(id int64, step *cancelled) error {
 	}
 	for _, v := range found {
 		step.seen++
-		step.last = v.at.Client
-		if v.status != statusWaiting || v.expires <= unixMS(t.now) {
+		step.last = v.at
+		if v.status != statusFailed && (v.status != statusWaiting || v.expires <= unixMS(t.now)) {
 			continue
 		}
 		c, err := t.client(v.at.Client)
 		if err != nil {
 			return err
 		}
-		if c == nil || v.at.Seq <= c.cursor {
+		if c == nil || v.status == statusWaiting && v.at.Seq <= c.cursor {
 			continue
 		}
-		if _, err := t.end(v.at.Client, v.at.Seq, statusCancelled, "", 0); err != nil {
+		if _, err := t.end(v.at, v.status, statusCancelled, ""); err != nil {
 			return err
 		}
 		c.touch()

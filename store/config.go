@@ -23,7 +23,7 @@ const (
 // Config is what [Open] needs. Only Path is required.
 type Config struct {
 	// Path is the database file. Its folder is made where missing, and holds
-	// the lock that keeps a second server away.
+	// the lock that keeps a second server away and the database's mark.
 	Path string
 	// Sync is the durability of a commit. Empty is [SyncFull].
 	Sync Sync

@@ -250,7 +250,7 @@ func (t *tx) findVictims(c *counter, limit int) error {
 // drop drops the first n victims.
 func (t *tx) drop(c *counter, n int) error {
 	for _, v := range c.victims[:n] {
-		if _, err := t.end(c.key, v.seq, statusDropped, reasonQuota, 0); err != nil {
+		if _, err := t.end(push.Placement{Client: c.key, Seq: v.seq}, statusWaiting, statusDropped, reasonQuota); err != nil {
 			return err
 		}
 		c.gone++
@@ -260,10 +260,10 @@ func (t *tx) drop(c *counter, n int) error {
 	return nil
 }
 
-// end marks a waiting entry as ended and lets go of its content; it answers 0
-// where it does not wait. Index: offline_message's primary key.
-func (t *tx) end(key push.ClientKey, seq uint64, status int, reason string, code int) (int, error) {
-	return t.execCount(`UPDATE offline_message SET status = ?, reason = ?, code = ?, msg = NULL, due = ?
-		WHERE realm = ? AND client_id = ? AND seq = ? AND status = 0`,
-		status, reason, code, unixMS(t.now.Add(t.cfg.keepEnded())), key.Realm, key.ID, int64(seq))
+// end moves an entry from one status to its last and lets go of its content; it
+// answers 0 where the entry has another. Index: offline_message's primary key.
+func (t *tx) end(at push.Placement, from, to int, reason string) (int, error) {
+	return t.execCount(`UPDATE offline_message SET status = ?, reason = ?, code = 0, msg = NULL, due = ?
+		WHERE realm = ? AND client_id = ? AND seq = ? AND status = ?`,
+		to, reason, unixMS(t.now.Add(t.cfg.keepEnded())), at.Client.Realm, at.Client.ID, int64(at.Seq), from)
 }

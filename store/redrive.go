@@ -13,45 +13,48 @@ const redriveStep = 500
 // Redrive implements [push.Pushes]. A dead letter that is placed again keeps
 // its push's ID and content and gets its TTL anew; the old entry stays behind
 // as failed, without content, and no longer counts in the push's status. Seqs
-// that are no dead letters are passed over.
+// that are no dead letters are passed over. What does not fit into the mailbox
+// stays a dead letter; CodeMailboxFull where nothing did.
 func (s *Store) Redrive(ctx context.Context, key push.ClientKey, seqs []uint64) (int, error) {
+	find := func(t *tx, after, head uint64) ([]deadLetter, error) { return t.deadAfter(key, after, head) }
 	if len(seqs) > 0 {
-		done := 0
-		for len(seqs) > 0 {
+		find = func(t *tx, _, _ uint64) ([]deadLetter, error) {
 			step := seqs[:min(len(seqs), redriveStep)]
-			seqs = seqs[len(step):]
-			n, _, err := s.redrive(ctx, key, func(t *tx, _ uint64) ([]deadLetter, error) { return t.deadAt(key, step) })
-			if err != nil {
-				return done, err
-			}
-			done += n
+			return t.deadAt(key, step)
 		}
-		return done, nil
 	}
-	return s.redriveAll(ctx, key)
-}
-
-// redriveAll goes through the mailbox once, up to where its head was: what it
-// places again is beyond.
-func (s *Store) redriveAll(ctx context.Context, key push.ClientKey) (int, error) {
-	done, after := 0, uint64(0)
-	for {
-		n, last, err := s.redrive(ctx, key, func(t *tx, head uint64) ([]deadLetter, error) { return t.deadAfter(key, after, head) })
+	done, full := 0, false
+	for step := (redriven{}); ; {
+		err := s.redrive(ctx, key, &step, find)
 		if err != nil {
 			return done, err
 		}
-		done += n
-		if n < redriveStep {
-			return done, nil
+		done, full = done+step.placed, full || step.full
+		seqs = seqs[min(len(seqs), redriveStep):]
+		if len(seqs) > 0 || step.seen == redriveStep {
+			continue
 		}
-		after = last
+		if full && done == 0 {
+			return 0, push.Errorf(push.CodeMailboxFull, "the mailbox of client %q is full: its dead letters stay as they are", key.ID)
+		}
+		return done, nil
 	}
 }
 
-// redrive places what find finds, in one commit group.
-func (s *Store) redrive(ctx context.Context, key push.ClientKey, find func(t *tx, head uint64) ([]deadLetter, error)) (n int, last uint64, err error) {
-	err = s.do(ctx, 100<<10, func(t *tx) error {
-		n, last = 0, 0
+// redriven is what one commit group did.
+type redriven struct {
+	placed, seen int
+	last         uint64 // the last dead letter looked at
+	full         bool   // one did not fit
+}
+
+// redrive places what find finds, in one commit group. What it places is
+// beyond the head that find is told, so that going through all ends.
+func (s *Store) redrive(ctx context.Context, key push.ClientKey, step *redriven,
+	find func(t *tx, after, head uint64) ([]deadLetter, error)) error {
+	after := step.last
+	return s.do(ctx, 100<<10, func(t *tx) error {
+		*step = redriven{last: after}
 		c, err := t.client(key)
 		if err != nil {
 			return err
@@ -62,24 +65,22 @@ func (s *Store) redrive(ctx context.Context, key push.ClientKey, find func(t *tx
 		if err := t.flush(); err != nil {
 			return err
 		}
-		letters, err := find(t, c.head)
+		letters, err := find(t, after, c.head)
 		if err != nil {
 			return err
 		}
 		for i := range letters {
-			placed, err := t.placeAgain(c, &letters[i])
+			step.seen++
+			step.last = letters[i].seq
+			n, err := t.placeAgain(c, &letters[i])
 			if err != nil {
 				return err
 			}
-			n += placed
-			last = letters[i].seq
+			step.placed += max(n, 0)
+			step.full = step.full || n < 0
 		}
 		return nil
 	})
-	if err != nil {
-		return 0, 0, err
-	}
-	return n, last, nil
 }
 
 type deadLetter struct {
@@ -123,9 +124,9 @@ func (t *tx) deadAt(key push.ClientKey, seqs []uint64) ([]deadLetter, error) {
 	return all, nil
 }
 
-// placeAgain gives the dead letter a new place, and answers 1 where it did. The order of letters is kept,
-// their collapse keys are not: each was meant to be handled. Index:
-// offline_message's primary key.
+// placeAgain gives the dead letter a new place. It answers how many it placed,
+// -1 where the mailbox is full. Collapse keys are not kept: each letter was
+// meant to be handled. Index: offline_message's primary key.
 func (t *tx) placeAgain(c *counter, l *deadLetter) (int, error) {
 	d := &delivery{
 		message: &push.Message{ID: l.id, Sent: fromMS(l.sent), Body: l.body},
@@ -136,7 +137,7 @@ func (t *tx) placeAgain(c *counter, l *deadLetter) (int, error) {
 	}
 	// A full mailbox must not cost the dead letter: it stays one.
 	if fits, err := t.makeRoom(d, c); err != nil || !fits {
-		return 0, err
+		return -1, err
 	}
 	n, err := t.execCount(`UPDATE offline_message SET status = 7, msg = NULL, due = ? WHERE realm = ? AND client_id = ? AND seq = ? AND status = 6`,
 		unixMS(t.now.Add(t.cfg.keepEnded())), c.key.Realm, c.key.ID, int64(l.seq))

@@ -23,6 +23,7 @@ func modelConfig(c *push.Config) {
 type modelPlace struct {
 	env   *push.Envelope
 	ended push.GapReason // by cancel, collapse, a dead letter
+	dead  bool           // a dead letter
 }
 
 type model struct {
@@ -106,20 +107,21 @@ func (m *model) fail(rt *rapid.T) {
 	}
 	m.w.ack(m.client, uint64(i+1), push.FailedEntry{Seq: uint64(i + 1), Code: 1})
 	m.cursor = max(m.cursor, uint64(i+1))
-	m.places[i].ended = push.GapAcked
+	m.places[i].ended, m.places[i].dead = push.GapAcked, true
 }
 
 func (m *model) cancel(rt *rapid.T) {
 	i := m.draw(rt)
-	waits := m.waits(i)
-	ended, err := m.w.s.Cancel(m.w.ctx, nil, m.places[i].env.ID)
+	p := &m.places[i]
+	waits, dead := m.waits(i), p.dead
+	ended, err := m.w.s.Cancel(m.w.ctx, nil, p.env.ID)
 	switch {
-	case waits:
+	case waits, dead && (!m.swept || err == nil): // retention may have deleted a dead letter
 		must(m.w, err)
 		if len(ended) != 1 || ended[0].Seq != uint64(i+1) {
 			rt.Fatalf("cancelling place %d ended %+v", i+1, ended)
 		}
-		m.places[i].ended = push.GapCancelled
+		p.ended, p.dead = push.GapCancelled, false
 	case !push.HasCode(err, push.CodeNotCancellable) && !push.HasCode(err, push.CodeNoPush):
 		rt.Fatalf("cancelling place %d, which does not wait, answers %v", i+1, err)
 	}

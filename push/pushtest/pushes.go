@@ -14,6 +14,11 @@ func Pushes(t *testing.T, open Opener) {
 	t.Run("the status of one client", func(t *testing.T) { statusOne(newWorld(t, open)) })
 	t.Run("the status of many comes in pages", func(t *testing.T) { statusMany(newWorld(t, open)) })
 	t.Run("cancel ends what was not acked", func(t *testing.T) { cancelPush(newWorld(t, open)) })
+	t.Run("cancel ends dead letters too", func(t *testing.T) { cancelDeadLetter(newWorld(t, open)) })
+	t.Run("cancel misses nobody who has the push twice", func(t *testing.T) { cancelRedriven(newWorld(t, open)) })
+	t.Run("a full mailbox keeps its dead letters", func(t *testing.T) {
+		redriveFull(newWorld(t, open, func(c *push.Config) { c.MailboxEntries = 2 }))
+	})
 	t.Run("cancel ends a schedule", func(t *testing.T) { cancelScheduled(newWorld(t, open)) })
 	t.Run("history has filters and pages", func(t *testing.T) { history(newWorld(t, open)) })
 	t.Run("history hides what keeps none", func(t *testing.T) { historyOffline(newWorld(t, open)) })
@@ -91,6 +96,68 @@ func cancelPush(w *world) {
 	wantCode(w, "cancelling again", err, push.CodeNotCancellable)
 }
 
+func cancelDeadLetter(w *world) {
+	w.register("a", "b")
+	e := w.envelope(push.Target{Clients: []string{"a", "b"}})
+	w.accept(e)
+	w.ack("a", 1, push.FailedEntry{Seq: 1, Code: 7})
+	w.pass(2 * time.Hour) // its TTL has ended, but redriving would begin a new one
+	ended, err := w.s.Cancel(w.ctx, nil, e.ID)
+	must(w, err)
+	if len(ended) != 1 || ended[0] != (push.Placement{Client: key("a"), Seq: 1}) {
+		w.Fatalf("cancelling ended %+v", ended)
+	}
+	n, err := w.s.Redrive(w.ctx, key("a"), nil)
+	must(w, err)
+	equal(w.T, "placed again", n, 0)
+	equal(w.T, "the mailbox", w.places("a", 0), "1:cancelled")
+	_, err = w.s.Cancel(w.ctx, nil, e.ID)
+	wantCode(w, "cancelling again", err, push.CodeNotCancellable)
+}
+
+// cancelRedriven gives one client the push's entries at every place around the
+// end of a step, wherever an implementation has that.
+func cancelRedriven(w *world) {
+	const before = 3
+	ids := w.registerMany("c", 700)
+	e := w.envelope(push.Target{Clients: ids})
+	w.accept(e)
+	for _, id := range ids[before:] {
+		w.ack(id, 1, push.FailedEntry{Seq: 1, Code: 7})
+		n, err := w.s.Redrive(w.ctx, key(id), nil)
+		must(w, err)
+		equal(w.T, "placed again", n, 1)
+	}
+	ended, err := w.s.Cancel(w.ctx, nil, e.ID)
+	must(w, err)
+	equal(w.T, "entries ended", len(ended), len(ids))
+}
+
+func redriveFull(w *world) {
+	w.register("a")
+	dead := w.envelope(one("a"))
+	w.accept(dead)
+	w.push("a")
+	w.ack("a", 2, push.FailedEntry{Seq: 1, Code: 7}, push.FailedEntry{Seq: 2, Code: 7})
+	w.push("a")
+	w.push("a")
+	for _, seqs := range [][]uint64{nil, {1}, {2, 1}} {
+		_, err := w.s.Redrive(w.ctx, key("a"), seqs)
+		wantCode(w, "redriving into a full mailbox", err, push.CodeMailboxFull)
+	}
+	_, err := w.s.Redrive(w.ctx, key("a"), []uint64{99})
+	must(w, err) // no dead letter is there
+	equal(w.T, "the dead letters", w.seqs("a", push.HistoryQuery{Status: push.StateFailed}), "1 2")
+	h, err := w.s.History(w.ctx, key("a"), push.HistoryQuery{})
+	must(w, err)
+	equal(w.T, "its content", string(h.Entries[0].Body), string(dead.Body))
+	w.ack("a", 3)
+	n, err := w.s.Redrive(w.ctx, key("a"), nil)
+	must(w, err)
+	equal(w.T, "placed again where one fits", n, 1)
+	equal(w.T, "the mailbox", w.places("a", 4), fmt.Sprintf("5:%d", dead.ID))
+}
+
 func scheduled(after time.Duration) func(*push.Envelope) {
 	return func(e *push.Envelope) {
 		e.NotBefore = e.Accepted.Add(after)
@@ -156,6 +223,8 @@ func history(w *world) {
 		{push.HistoryQuery{}, "1 2 3 4 5 6"},
 		{push.HistoryQuery{PageQuery: push.PageQuery{Limit: 4}}, "1 2 3 4 5 6"},
 		{push.HistoryQuery{PageQuery: push.PageQuery{Limit: 3}, After: 1, Before: 6}, "2 3 4 5"},
+		{push.HistoryQuery{After: 1<<64 - 1}, ""},
+		{push.HistoryQuery{Before: 1<<64 - 1}, "1 2 3 4 5 6"},
 		{push.HistoryQuery{From: at(1), To: at(4)}, "2 3 4"},
 		{push.HistoryQuery{Status: push.StateStored}, "4 6"},
 		{push.HistoryQuery{Status: push.StateAcked}, "1 3"},
