@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strings"
 	"time"
 
@@ -11,40 +12,45 @@ import (
 
 // InsertToken implements [token.Records].
 func (s *Store) InsertToken(ctx context.Context, r token.Record) error {
+	family := sql.NullString{String: r.Family, Valid: r.Family != ""}
 	return s.do(ctx, 300, func(t *tx) error {
-		return t.exec(`INSERT INTO token (jti, realm, client_id, device, issued, expires, revoked) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			r.ID, r.Realm, r.Client, r.Device, unixMS(r.Issued), unixMS(r.Expires), r.Revoked)
+		return t.exec(`INSERT INTO token (jti, realm, client_id, device, issued, expires, revoked, family) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			r.ID, r.Realm, r.Client, r.Device, unixMS(r.Issued), unixMS(r.Expires), r.Revoked, family)
 	})
 }
 
-const tokenColumns = `jti, realm, client_id, device, issued, expires, revoked`
+const tokenColumns = `jti, realm, client_id, device, issued, expires, revoked, COALESCE(family, '')`
 
 func scanToken(r *token.Record, issued, expires *int64) []any {
-	return []any{&r.ID, &r.Realm, &r.Client, &r.Device, issued, expires, &r.Revoked}
+	return []any{&r.ID, &r.Realm, &r.Client, &r.Device, issued, expires, &r.Revoked, &r.Family}
 }
 
 // Token implements [token.Records]. Index: token's primary key.
 func (s *Store) Token(ctx context.Context, jti string) (token.Record, error) {
+	return s.token(ctx, `SELECT `+tokenColumns+` FROM token WHERE jti = ?`, jti)
+}
+
+func (s *Store) token(ctx context.Context, query, jti string) (token.Record, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	var r token.Record
 	var issued, expires int64
-	found, err := s.row(ctx, `SELECT `+tokenColumns+` FROM token WHERE jti = ?`, []any{jti}, scanToken(&r, &issued, &expires)...)
+	found, err := s.row(ctx, query, []any{jti}, scanToken(&r, &issued, &expires)...)
 	if err != nil {
-		return r, failed(err)
+		return token.Record{}, failed(err)
 	}
 	if !found {
-		return r, token.ErrNotFound
+		return token.Record{}, token.ErrNotFound
 	}
 	r.Issued, r.Expires = fromMS(issued), fromMS(expires)
 	return r, nil
 }
 
-// RevokeToken implements [token.Records]. Index: token's primary key.
+// RevokeToken implements [token.Records].
 func (s *Store) RevokeToken(ctx context.Context, jti string) (token.Record, error) {
 	n := 0
-	err := s.do(ctx, 100, func(t *tx) (err error) {
-		n, err = t.execCount(`UPDATE token SET revoked = 1 WHERE jti = ?`, jti)
+	err := s.do(ctx, 200, func(t *tx) (err error) {
+		n, err = t.revoke(jti)
 		return err
 	})
 	if err != nil {
@@ -53,7 +59,32 @@ func (s *Store) RevokeToken(ctx context.Context, jti string) (token.Record, erro
 	if n == 0 {
 		return token.Record{}, token.ErrNotFound
 	}
-	return s.Token(ctx, jti)
+	r, err := s.Token(ctx, jti)
+	if errors.Is(err, token.ErrNotFound) { // its own row went when it had expired
+		// Index: token_family.
+		return s.token(ctx, `SELECT `+tokenColumns+` FROM token WHERE family = ? ORDER BY issued DESC LIMIT 1`, jti)
+	}
+	return r, err
+}
+
+// revoke revokes a token with those of its family that came after it. Indexes:
+// token's primary key, token_family.
+func (t *tx) revoke(jti string) (int, error) {
+	family, since := jti, int64(0)
+	var first string
+	found, err := t.row(`SELECT COALESCE(family, ''), issued FROM token WHERE jti = ?`, []any{jti}, &first, &since)
+	if err != nil {
+		return 0, err
+	}
+	if first != "" {
+		family = first
+	}
+	n, err := t.execCount(`UPDATE token SET revoked = 1 WHERE family = ? AND issued >= ?`, family, since)
+	if err != nil || !found {
+		return n, err
+	}
+	one, err := t.execCount(`UPDATE token SET revoked = 1 WHERE jti = ?`, jti)
+	return n + one, err
 }
 
 // RevokeTokens implements [token.Records]. Index: token_client.

@@ -48,8 +48,37 @@ func Records(t *testing.T, open Opener) {
 	equal(t, "the revoked token's client", got.Client, "a")
 	sameToken(w, young)
 
+	line := func(jti, family string, issued time.Time) token.Record {
+		r := record(jti, "c", issued)
+		r.Family = family
+		must(t, w.s.InsertToken(w.ctx, r))
+		return r
+	}
+	first, second, third := line("1st", "", start), line("2nd", "1st", start.Add(time.Hour)), line("3rd", "1st", start.Add(96*time.Hour))
+	w.reopen()
+	revokeLine := func(jti string, gone ...*token.Record) {
+		got, err := w.s.RevokeToken(w.ctx, jti)
+		must(t, err)
+		equal(t, "the client whose token was revoked", got.Client, "c")
+		for _, r := range gone {
+			r.Revoked = true
+		}
+	}
+	revokeLine("3rd", &third)
+	sameToken(w, first)
+	sameToken(w, second)
+	sameToken(w, third)
+	fourth := line("4th", "1st", start.Add(97*time.Hour))
+	revokeLine("2nd", &second, &fourth)
+	sameToken(w, first)
+	sameToken(w, second)
+	sameToken(w, fourth)
+	fifth := line("5th", "1st", start.Add(98*time.Hour))
+
 	_, err = w.s.Sweep(w.ctx, start.Add(72*time.Hour), 100)
 	must(t, err)
+	revokeLine("1st", &fifth) // whose own record is gone
+	sameToken(w, fifth)
 	if _, err := w.s.Token(w.ctx, "old"); !errors.Is(err, token.ErrNotFound) {
 		t.Fatalf("a token that expired long ago answers %v", err)
 	}

@@ -152,6 +152,10 @@ type claims struct {
 // Mint makes a token and its record. The token is shown here and never again.
 // It does not ask whether the client exists.
 func (a *Authority) Mint(ctx context.Context, req MintRequest) (raw string, rec Record, err error) {
+	return a.mint(ctx, req, "")
+}
+
+func (a *Authority) mint(ctx context.Context, req MintRequest, family string) (raw string, rec Record, err error) {
 	if req.Client == "" {
 		return "", Record{}, errors.New("token: a token needs a client")
 	}
@@ -170,6 +174,7 @@ func (a *Authority) Mint(ctx context.Context, req MintRequest) (raw string, rec 
 		Issued: now,
 		// exp is in whole seconds, and the record says the same.
 		Expires: now.Add(req.TTL).Truncate(time.Second),
+		Family:  family,
 	}
 	raw, err = a.sign(rec)
 	if err != nil {
@@ -204,30 +209,17 @@ func newID() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// RevokeID revokes one token by its jti, and the one that it was refreshed
-// with if that was within the grace. [ErrNotFound] for an unknown one: an
-// outside issuer's tokens have no record and are revoked by client.
+// RevokeID revokes a token by its jti, and those that it was refreshed to, at
+// whatever time that was. [ErrNotFound] for an unknown one: an outside issuer's
+// tokens have no record and are revoked by client.
 func (a *Authority) RevokeID(ctx context.Context, jti string) (Record, error) {
 	rec, err := a.records.RevokeToken(ctx, jti)
 	if err != nil {
 		return Record{}, unavailable(err)
 	}
-	// A token refreshed just now lives on under its new jti; who revokes the
-	// old one means both.
-	r := a.refreshes.forget(jti, a.now(), a.cfg.Grace)
-	if r == nil {
-		return rec, nil
-	}
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		return Record{}, unavailable(ctx.Err())
-	}
-	if r.id != "" {
-		if _, err := a.records.RevokeToken(ctx, r.id); err != nil && !errors.Is(err, ErrNotFound) {
-			return Record{}, unavailable(err)
-		}
-	}
+	// A refresh under way sees the revocation before it answers; one that was
+	// answered within the grace must not be handed out again.
+	a.refreshes.forget(jti, a.now(), a.cfg.Grace)
 	return rec, nil
 }
 

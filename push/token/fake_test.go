@@ -82,12 +82,24 @@ func (m *memory) Token(_ context.Context, jti string) (r Record, err error) {
 
 func (m *memory) RevokeToken(_ context.Context, jti string) (r Record, err error) {
 	err = m.do(func() error {
-		var ok bool
-		if r, ok = m.tokens[jti]; !ok {
+		asked, known := m.tokens[jti]
+		family := asked.Family
+		if family == "" {
+			family = jti
+		}
+		found := false
+		for id, t := range m.tokens {
+			if id == jti || t.Family == family && !t.Issued.Before(asked.Issued) {
+				t.Revoked, found = true, true
+				m.tokens[id], r = t, t
+			}
+		}
+		if known {
+			r = m.tokens[jti]
+		}
+		if !found {
 			return ErrNotFound
 		}
-		r.Revoked = true
-		m.tokens[jti] = r
 		return nil
 	})
 	return r, err

@@ -30,7 +30,7 @@ func (a *Authority) MaybeRefresh(ctx context.Context, rec Record) (raw string, e
 			return "", ctx.Err()
 		}
 	}
-	r.raw, r.id, r.err = a.refresh(ctx, rec)
+	r.raw, r.err = a.refresh(ctx, rec)
 	close(r.done)
 	if r.err != nil {
 		a.refreshes.forget(rec.ID, now, a.cfg.Grace)
@@ -38,28 +38,32 @@ func (a *Authority) MaybeRefresh(ctx context.Context, rec Record) (raw string, e
 	return r.raw, r.err
 }
 
-func (a *Authority) refresh(ctx context.Context, old Record) (raw, id string, err error) {
+func (a *Authority) refresh(ctx context.Context, old Record) (string, error) {
 	if again, err := a.valid(ctx, old.ID); err != nil || !again {
-		return "", "", err
+		return "", err
 	}
-	raw, rec, err := a.Mint(ctx, MintRequest{
+	family := old.Family
+	if family == "" {
+		family = old.ID
+	}
+	raw, rec, err := a.mint(ctx, MintRequest{
 		Realm: old.Realm, Client: old.Client, Device: old.Device,
 		TTL: old.Expires.Sub(old.Issued.Truncate(time.Second)),
-	})
+	}, family)
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
 	// A revocation may have passed between the check and the new record, and
 	// must not be outlived by it. One that comes after this look finds the
 	// new record itself.
 	again, err := a.valid(ctx, old.ID)
 	if err == nil && again {
-		return raw, rec.ID, nil
+		return raw, nil
 	}
 	if _, rerr := a.records.RevokeToken(ctx, rec.ID); rerr != nil && !errors.Is(rerr, ErrNotFound) {
 		err = errors.Join(err, unavailable(rerr))
 	}
-	return "", "", err
+	return "", err
 }
 
 // Revoked reports whether a token that was let in has been revoked since:
@@ -100,7 +104,6 @@ type refresh struct {
 	done chan struct{}
 	at   time.Time
 	raw  string
-	id   string // jti of raw
 	err  error
 }
 
@@ -134,15 +137,13 @@ func (s *refreshes) get(jti string, now time.Time, grace time.Duration) (r *refr
 	return r, true
 }
 
-// forget drops a token's refresh and answers it, nil where there is none.
-func (s *refreshes) forget(jti string, now time.Time, grace time.Duration) *refresh {
+// forget drops a token's refresh.
+func (s *refreshes) forget(jti string, now time.Time, grace time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.turn(now, grace)
-	r := s.find(jti)
 	delete(s.current, jti)
 	delete(s.earlier, jti)
-	return r
 }
 
 func (s *refreshes) find(jti string) *refresh {

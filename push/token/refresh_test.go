@@ -2,6 +2,7 @@ package token
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"sync"
 	"testing"
@@ -102,19 +103,105 @@ func TestARevocationDuringARefreshWins(t *testing.T) {
 	}
 }
 
-func TestRevokingTheOldTokenRevokesItsSuccessor(t *testing.T) {
+// A log-out by the jti that the application knows ends what the client has
+// been refreshed to since, however long ago, in whatever process.
+func TestRevokingATokenRevokesItsSuccessors(t *testing.T) {
+	for name, later := range map[string]time.Duration{"within the grace": 0, "long after it": 30 * 24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			a, m, c := newAuthority(t, testConfig())
+			_, rec := mint(t, a, MintRequest{Client: "c"})
+			first := rec
+			var raw string
+			for range 3 {
+				c.add(6 * 24 * time.Hour)
+				var err error
+				if raw, err = a.MaybeRefresh(t.Context(), rec); err != nil {
+					t.Fatal(err)
+				}
+				if rec, err = a.Check(t.Context(), raw); err != nil || rec.Family != first.ID {
+					t.Fatalf("%+v, %v", rec, err)
+				}
+			}
+			if later > 0 {
+				delete(m.tokens, first.ID) // expired long ago
+				a, _ = NewAuthority(testConfig(), m, c.now)
+			}
+			if _, err := a.RevokeID(t.Context(), first.ID); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.Check(t.Context(), raw); !errors.Is(err, ErrInvalid) {
+				t.Fatalf("the newest token: %v", err)
+			}
+		})
+	}
+}
+
+func TestRevokingASuccessorLeavesItsPredecessor(t *testing.T) {
 	a, _, c := newAuthority(t, testConfig())
-	_, rec := mint(t, a, MintRequest{Client: "c"})
+	raw, rec := mint(t, a, MintRequest{Client: "c"})
 	c.add(6 * 24 * time.Hour)
-	raw, err := a.MaybeRefresh(t.Context(), rec)
+	next, err := a.MaybeRefresh(t.Context(), rec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.RevokeID(t.Context(), rec.ID); err != nil {
+	newer, err := a.Check(t.Context(), next)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Check(t.Context(), raw); !errors.Is(err, ErrInvalid) {
-		t.Fatalf("the new token: %v", err)
+	if _, err := a.RevokeID(t.Context(), newer.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Check(t.Context(), raw); err != nil {
+		t.Fatalf("the older token: %v", err)
+	}
+}
+
+// What a session stands on is looked at again once it is in the table.
+func TestRevokedSeesWhatHappenedSinceAdmission(t *testing.T) {
+	pub, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside := testConfig()
+	outside.Outside = map[string]OutsideKey{"k": {Issuer: "idp", Key: pub}}
+	theirs := Record{ID: "theirs", Realm: "r", Client: "c", Issued: noon}
+	for name, tc := range map[string]struct {
+		cfg   AuthorityConfig
+		was   Record // zero: a minted one
+		since func(t *testing.T, a *Authority, m *memory, was Record)
+		want  bool
+	}{
+		"nothing":                 {cfg: testConfig(), want: false},
+		"deleted with its client": {cfg: testConfig(), want: true, since: func(_ *testing.T, _ *Authority, m *memory, was Record) { delete(m.tokens, was.ID) }},
+		"revoked": {cfg: testConfig(), want: true, since: func(t *testing.T, a *Authority, _ *memory, was Record) {
+			if _, err := a.RevokeID(t.Context(), was.ID); err != nil {
+				t.Error(err)
+			}
+		}},
+		"nothing, an outside issuer's": {cfg: outside, was: theirs, want: false},
+		"revoked, an outside issuer's": {cfg: outside, was: theirs, want: true, since: func(t *testing.T, a *Authority, _ *memory, was Record) {
+			if _, err := a.RevokeClient(t.Context(), was.Realm, was.Client, noon.Add(time.Second)); err != nil {
+				t.Error(err)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, m, _ := newAuthority(t, tc.cfg)
+			was := tc.was
+			if was == (Record{}) {
+				_, was = mint(t, a, MintRequest{Realm: "r", Client: "c"})
+			}
+			if tc.since != nil {
+				tc.since(t, a, m, was)
+			}
+			if got, err := a.Revoked(t.Context(), was); got != tc.want || err != nil {
+				t.Fatalf("revoked %v, %v; want %v", got, err, tc.want)
+			}
+			m.setDown(true)
+			if got, err := a.Revoked(t.Context(), was); got || !errors.Is(err, ErrUnavailable) {
+				t.Fatalf("records down: %v, %v", got, err)
+			}
+		})
 	}
 }
 

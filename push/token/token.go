@@ -36,6 +36,9 @@ type Record struct {
 	Issued  time.Time
 	Expires time.Time
 	Revoked bool
+	// Family is the jti of the first token of a line of refreshes. Empty:
+	// this is the first, or there is no line.
+	Family string
 }
 
 // Records is where minted tokens are kept. Implemented by store. Errors other
@@ -44,7 +47,10 @@ type Records interface {
 	InsertToken(ctx context.Context, r Record) error
 	// Token answers ErrNotFound for an unknown jti.
 	Token(ctx context.Context, jti string) (Record, error)
-	// RevokeToken answers ErrNotFound for an unknown jti.
+	// RevokeToken revokes a token with those of its family that were issued
+	// no earlier: what it was refreshed to. A family is known by its first jti
+	// for as long as one of it has a record; then any record of it is the
+	// answer. ErrNotFound for an unknown jti.
 	RevokeToken(ctx context.Context, jti string) (Record, error)
 	// RevokeTokens revokes those of the client issued before the time, and
 	// answers how many.
