@@ -482,6 +482,8 @@ test('what was handed out and not acked by hand is not handed out again', async 
   w.socket.say(message(1, { replayed: true }));
   await settle();
   assert.equal(held.length, 1);
+  await w.clock.advance(60);
+  assert.deepEqual(acks(w.socket), [], 'a replay is no word of the application');
   held[0].ack();
   await w.clock.advance(60);
   assert.deepEqual(acks(w.socket), [{ type: 'ack', seq: '1' }]);
