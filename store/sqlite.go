@@ -86,6 +86,10 @@ func openReason(path string, err error) error {
 	if sysErr == nil {
 		_ = f.Close() // only opened to see whether it can be
 	}
+	var e *sqlite.Error
+	if errors.As(err, &e) && (e.Code()&0xff == 26 || e.Code()&0xff == 11) {
+		return fmt.Errorf("it is no SQLite database, or damaged; restore a backup, or move it away to start empty (%w)", err)
+	}
 	return err
 }
 

@@ -201,6 +201,9 @@ func (l *listener) event(e wsclient.Event) {
 	switch e.Kind {
 	case wsclient.KindWelcome:
 		l.tell("welcome, client " + e.ClientID)
+		if e.Welcome != nil && e.Welcome.Token != "" {
+			l.tell("its token, told this once (SUNZI_TOKEN for the next time): " + e.Welcome.Token)
+		}
 	case wsclient.KindReplayComplete:
 		l.tell(fmt.Sprintf("replayed up to %d", e.Seq))
 	case wsclient.KindGap:

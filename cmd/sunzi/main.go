@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -43,6 +44,9 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 // tell writes an error as one line, or as a list where it joins several.
 func tell(w io.Writer, err error) {
 	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	for i := range lines {
+		lines[i] = packages.ReplaceAllString(lines[i], "")
+	}
 	if len(lines) == 1 {
 		fmt.Fprintln(w, "sunzi:", lines[0])
 		return
@@ -52,6 +56,10 @@ func tell(w io.Writer, err error) {
 		fmt.Fprintln(w, "  "+line)
 	}
 }
+
+// packages are the names that errors of ours begin with, for logs and
+// programmers.
+var packages = regexp.MustCompile(`^((api|hub|push|snowflake|store|token|wire|wsclient): )+`)
 
 // exitSignal is the code of a process that was ended by a signal.
 const exitSignal = 130
