@@ -14,6 +14,7 @@ func Chores(t *testing.T, open Opener) {
 	t.Run("what can't be served when due ends", func(t *testing.T) { releaseNobody(newWorld(t, open)) })
 	t.Run("a large group is expanded once, across a restart", func(t *testing.T) { expand(newWorld(t, open)) })
 	t.Run("all means those who were registered", func(t *testing.T) { expandAll(newWorld(t, open)) })
+	t.Run("a job replaces nothing newer", func(t *testing.T) { expandCollapse(newWorld(t, open)) })
 	t.Run("a push that expands can be cancelled", func(t *testing.T) { expandCancelled(newWorld(t, open)) })
 	t.Run("entries expire in steps", func(t *testing.T) { expire(newWorld(t, open)) })
 	t.Run("what keeps no history goes soon after its ack", func(t *testing.T) { sweepOffline(newWorld(t, open)) })
@@ -72,6 +73,26 @@ func releaseNobody(w *world) {
 	st, err := w.s.Status(w.ctx, nil, id, push.PageQuery{})
 	must(w, err)
 	equal(w.T, "the state", st.State, push.StateDropped)
+}
+
+func expandCollapse(w *world) {
+	ids := w.registerMany("c", push.ExpandAbove+1)
+	w.join("g", ids)
+	with := func(e *push.Envelope) { e.CollapseKey = "score" }
+	w.push(ids[1], with)
+	w.pass(time.Second)
+	job := w.envelope(push.Target{Group: "g"}, with)
+	equal(w.T, "expanding", w.accept(job).Expanding, true)
+	w.pass(time.Second)
+	newer := w.push(ids[0], with)
+	w.expand(1000)
+	equal(w.T, "the mailbox with a newer push", w.places(ids[0], 0), fmt.Sprintf("1:%d 2:collapsed", newer))
+	equal(w.T, "its backlog", w.mailbox(ids[0]).Count, 1)
+	equal(w.T, "the mailbox with an older push", w.places(ids[1], 0), fmt.Sprintf("1:collapsed 2:%d", job.ID))
+	equal(w.T, "a mailbox with none", w.places(ids[2], 0), fmt.Sprintf("1:%d", job.ID))
+	st, err := w.s.Status(w.ctx, nil, job.ID, push.PageQuery{})
+	must(w, err)
+	equal(w.T, "dropped", st.Counts[push.StateDropped], 1)
 }
 
 // expand runs what is to be expanded to its end in steps of the given size.

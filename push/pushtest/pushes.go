@@ -3,6 +3,7 @@ package pushtest
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -122,12 +123,20 @@ func cancelRedriven(w *world) {
 	ids := w.registerMany("c", 700)
 	e := w.envelope(push.Target{Clients: ids})
 	w.accept(e)
+	var wg sync.WaitGroup
 	for _, id := range ids[before:] {
-		w.ack(id, 1, push.FailedEntry{Seq: 1, Code: 7})
-		n, err := w.s.Redrive(w.ctx, key(id), nil)
-		must(w, err)
-		equal(w.T, "placed again", n, 1)
+		wg.Go(func() {
+			err := w.s.Ack(w.ctx, []push.Ack{{Client: key(id), Seq: 1, Failed: []push.FailedEntry{{Seq: 1, Code: 7}}, At: w.clock()}})
+			if err == nil {
+				_, err = w.s.Redrive(w.ctx, key(id), nil)
+			}
+			if err != nil {
+				w.Error(err)
+			}
+		})
 	}
+	wg.Wait()
+	equal(w.T, "the backlog of one", w.mailbox(ids[before]).Head, 2)
 	ended, err := w.s.Cancel(w.ctx, nil, e.ID)
 	must(w, err)
 	equal(w.T, "entries ended", len(ended), len(ids))
