@@ -58,7 +58,7 @@ type HTTP struct {
 	MaxHeader        Bytes         `koanf:"max_header" doc:"Largest headers of a request, in bytes."`
 	MaxBody          Bytes         `koanf:"max_body" doc:"Largest body of a request, in bytes. It is memory for as long as the request runs."`
 	MaxBatchBody     Bytes         `koanf:"max_batch_body" doc:"Largest body of a bulk push, in bytes; not below max_body."`
-	Rate             float64       `koanf:"rate" doc:"Requests per second that one API key may make; a bulk push counts as one. Zero: no limit."`
+	Rate             float64       `koanf:"rate" doc:"Requests per second that one API key may make; a bulk push counts as one. A client's acks over HTTP are held to the same, each client on its own. Zero: no limit."`
 	Burst            int           `koanf:"burst" doc:"Requests that one API key may make at once beyond its rate. Needed where rate is set."`
 	PerKey           int           `koanf:"per_key" doc:"Requests of one API key that may run at once. Zero: no limit."`
 	TrustedProxies   []string      `koanf:"trusted_proxies" doc:"Address prefixes (10.0.0.0/8) whose X-Forwarded-For is believed. Empty: the peer is the client."`
