@@ -33,6 +33,12 @@ var keyText = base32.StdEncoding.WithPadding(base32.NoPadding)
 // The one on this node is at once.
 const keyCacheFor = time.Second
 
+// keyTrustFor is how long a key that was checked is still good while the
+// records can't be reached: live-only pushes need no store, and their sender's
+// key should not either. A revocation here ends it at once, even where it could
+// not be recorded; one elsewhere, that long after this node lost the records.
+const keyTrustFor = 5 * time.Minute
+
 // keyCacheSize bounds the cache. Only keys that exist enter it.
 const keyCacheSize = 1024
 
@@ -48,8 +54,8 @@ type Keyring struct {
 }
 
 type cachedKey struct {
-	key   Key
-	until time.Time
+	key     Key
+	checked time.Time
 }
 
 // NewKeyring makes a keyring. now nil means time.Now.
@@ -135,8 +141,8 @@ func (k *Keyring) Import(ctx context.Context, raw, name string, scopes []Scope, 
 }
 
 // Check answers the key that raw is the text of. [ErrMissing] where raw is
-// empty, [ErrUnavailable] where the records can't be reached, else
-// [ErrInvalid]. The key is shared: do not change its scopes.
+// empty, [ErrUnavailable] where the records can't be reached and the key was not
+// checked here within the last minutes, else [ErrInvalid]. The key is shared: do not change its scopes.
 func (k *Keyring) Check(ctx context.Context, raw string) (Key, error) {
 	if raw == "" {
 		return Key{}, ErrMissing
@@ -146,20 +152,25 @@ func (k *Keyring) Check(ctx context.Context, raw string) (Key, error) {
 		return Key{}, invalid("no text of a key")
 	}
 	hash := sha256.Sum256([]byte(raw))
-	cached, ok, change := k.cached(hash)
+	key, ok, change := k.cached(hash, keyCacheFor)
 	if ok {
-		return cached, nil
+		return key, nil
 	}
 	key, err := k.keys.Key(ctx, id)
 	if err != nil && !errors.Is(err, ErrNotFound) {
+		if key, ok, _ := k.cached(hash, keyTrustFor); ok {
+			return key, nil
+		}
 		return Key{}, unavailable(err)
 	}
 	// An unknown ID is compared like a known one (with a hash of zeroes, of
 	// which no text is known), so that time does not tell them apart.
 	if subtle.ConstantTimeCompare(key.Hash[:], hash[:]) != 1 || err != nil {
+		k.drop(hash)
 		return Key{}, invalid("unknown key")
 	}
 	if key.Revoked || kind != kindOf(key.Scopes) {
+		k.drop(hash)
 		return Key{}, invalid("key is revoked, or of another kind")
 	}
 	k.keep(hash, key, change)
@@ -188,16 +199,17 @@ func (k *Keyring) Revoke(ctx context.Context, id string) error {
 	return nil
 }
 
-func (k *Keyring) cached(hash [32]byte) (Key, bool, uint64) {
+// cached answers a key that was checked at most so long ago.
+func (k *Keyring) cached(hash [32]byte, age time.Duration) (Key, bool, uint64) {
 	now := k.now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	c, ok := k.cache[hash]
-	return c.key, ok && now.Before(c.until), k.change
+	return c.key, ok && now.Before(c.checked.Add(age)), k.change
 }
 
 func (k *Keyring) keep(hash [32]byte, key Key, change uint64) {
-	until := k.now().Add(keyCacheFor)
+	checked := k.now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if change != k.change {
@@ -206,7 +218,17 @@ func (k *Keyring) keep(hash [32]byte, key Key, change uint64) {
 	if len(k.cache) >= keyCacheSize {
 		clear(k.cache)
 	}
-	k.cache[hash] = cachedKey{key, until}
+	k.cache[hash] = cachedKey{key, checked}
+}
+
+// drop forgets a key that the records no longer let pass.
+func (k *Keyring) drop(hash [32]byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, ok := k.cache[hash]; ok {
+		delete(k.cache, hash)
+		k.change++
+	}
 }
 
 func kindOf(scopes []Scope) string {

@@ -101,7 +101,7 @@ func TestARevokedKeyIsRefusedAtOnceHereAndAfterASecondElsewhere(t *testing.T) {
 func TestACheckThatOvertookARevocationIsNotKept(t *testing.T) {
 	k, _, _ := newKeyring()
 	raw, key := create(t, k, ScopePush)
-	_, _, change := k.cached([32]byte{})
+	_, _, change := k.cached([32]byte{}, keyCacheFor)
 	if err := k.Revoke(t.Context(), key.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +109,47 @@ func TestACheckThatOvertookARevocationIsNotKept(t *testing.T) {
 	if _, err := k.Check(t.Context(), raw); !errors.Is(err, ErrInvalid) {
 		t.Fatal(err)
 	}
+}
+
+// Live-only pushes go on while the store is away, and so do the keys of those
+// who send them.
+func TestAKeyThatWasCheckedLatelyOutlivesTheRecords(t *testing.T) {
+	k, m, c := newKeyring()
+	used, _ := create(t, k, ScopePush)
+	unused, _ := create(t, k, ScopePush)
+	gone, goneKey := create(t, k, ScopePush)
+	revoked, revokedKey := create(t, k, ScopePush)
+	check := func(when, raw string, want error) {
+		t.Helper()
+		if _, err := k.Check(t.Context(), raw); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", when, err, want)
+		}
+	}
+	for _, raw := range []string{used, gone, revoked} {
+		check("records up", raw, nil)
+	}
+	if err := m.RevokeKey(t.Context(), goneKey.ID); err != nil { // elsewhere
+		t.Fatal(err)
+	}
+	c.add(keyCacheFor)
+	check("revoked elsewhere, records up", gone, ErrInvalid)
+	m.setDown(true)
+	check("records down", used, nil)
+	check("revoked elsewhere and seen so, records down", gone, ErrUnavailable)
+	check("never checked, records down", unused, ErrUnavailable)
+	c.add(keyTrustFor - keyCacheFor - time.Millisecond)
+	check("minutes later", used, nil)
+	check("the one to be revoked, minutes later", revoked, nil)
+	c.add(time.Millisecond)
+	check("too late", used, ErrUnavailable)
+
+	m.setDown(false)
+	check("records up again", revoked, nil)
+	m.setDown(true)
+	if err := k.Revoke(t.Context(), revokedKey.ID); !errors.Is(err, ErrUnavailable) {
+		t.Fatal(err)
+	}
+	check("revoked here, outcome unknown", revoked, ErrUnavailable)
 }
 
 func TestTheCacheSparesLookUpsAndIsBounded(t *testing.T) {

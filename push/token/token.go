@@ -6,7 +6,8 @@
 // Read first: [Authority] for tokens, [Keyring] for keys. Both may be used
 // from any goroutine. Both check every use against their records: a token
 // that the records do not know is refused however good its signature, and
-// where the records can't be reached nobody new is let in ([ErrUnavailable]).
+// where the records can't be reached nobody new is let in ([ErrUnavailable]);
+// an API key that was checked lately goes on working for some minutes.
 //
 // The package does no I/O of its own; store implements the records.
 package token
