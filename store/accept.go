@@ -231,10 +231,19 @@ const (
 	bodyOwn      = 0
 	bodyShared   = 1 // in table body, with a row in push
 	bodyRecorded = 2 // its own, with a row in push
+	bodyApart    = 3 // its own, in table body, for it is long
 )
+
+// inlineBody is how long a body may be to stand in its entry, so that the row
+// fits on its page (SQLite lets go of 1,002 bytes and more). Longer ones stand
+// apart: going through a mailbox's entries reads each row whole.
+const inlineBody = 512
 
 // never is the expires of an entry without TTL: larger than any clock.
 const never = int64(1) << 60
+
+// apart reports whether the body is in table body.
+func (d *delivery) apart() bool { return d.shared == bodyShared || d.shared == bodyApart }
 
 func (t *tx) delivery(e *push.Envelope, st standing) *delivery {
 	d := &delivery{
@@ -272,9 +281,12 @@ func (t *tx) place(e *push.Envelope, st standing) (push.Outcome, error) {
 	o := push.Outcome{ID: e.ID, Members: a.members, Rejected: a.rejected}
 	single := len(e.Target.Clients) == 1
 	d := t.delivery(e, st)
-	if !single {
+	switch {
+	case !single:
 		d.shared = bodyShared
-	} else if st == promised {
+	case len(e.Body) > inlineBody:
+		d.shared = bodyApart
+	case st == promised:
 		d.shared = bodyRecorded
 	}
 	o.Placed = make([]push.Placement, 0, len(a.clients))
@@ -287,12 +299,12 @@ func (t *tx) place(e *push.Envelope, st standing) (push.Outcome, error) {
 		return push.Outcome{Err: push.Errorf(push.CodeMailboxFull, "the mailbox of client %q is full", e.Target.Clients[0])}, nil
 	}
 	t.hear(d.message, o.Placed)
+	entries := len(a.clients) - (len(o.Rejected) - len(a.rejected))
+	if d.apart() && entries > 0 {
+		t.bodies = append(t.bodies, bodyRow{e.ID, string(e.Body)})
+	}
 	if single && st == fresh {
 		return o, nil // its entry says everything
-	}
-	entries := len(a.clients) - (len(o.Rejected) - len(a.rejected))
-	if d.shared == bodyShared && entries > 0 {
-		t.bodies = append(t.bodies, bodyRow{e.ID, string(e.Body)})
 	}
 	return o, t.recordPush(e, pushPlaced, entries)
 }

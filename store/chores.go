@@ -172,8 +172,8 @@ func (t *tx) settleEntry(e *dueEntry, c *counter, now time.Time) error {
 		return t.exec(settled, statusWaiting, min(e.expires, keep), e.key.Realm, e.key.ID, int64(e.seq))
 	case e.expires <= at:
 		c.touch()
-		return t.exec(`UPDATE offline_message SET status = 2, msg = NULL, due = ? WHERE realm = ? AND client_id = ? AND seq = ?`,
-			unixMS(now.Add(t.cfg.keepEnded())), e.key.Realm, e.key.ID, int64(e.seq))
+		_, err := t.end(push.Placement{Client: e.key, Seq: e.seq}, statusWaiting, statusExpired, "")
+		return err
 	}
 	again := max(t.cfg.Limits.HistoryRetention, time.Minute)
 	return t.exec(settled, statusWaiting, min(e.expires, unixMS(now.Add(again))), e.key.Realm, e.key.ID, int64(e.seq))

@@ -125,7 +125,7 @@ func (s *Store) Read(ctx context.Context, key push.ClientKey, after uint64, maxE
 	// Index: offline_message's primary key, a range in order.
 	limit := p.maxEntries + readBeyond
 	rows, err := s.query(ctx, `SELECT seq, id, send_time, status, mode, expires,
-			CASE WHEN status > 1 THEN NULL WHEN shared = 1 THEN (SELECT msg FROM body WHERE body.id = offline_message.id) ELSE msg END
+			CASE WHEN status > 1 THEN NULL WHEN shared IN (1, 3) THEN (SELECT msg FROM body WHERE body.id = offline_message.id) ELSE msg END
 		FROM offline_message WHERE realm = ? AND client_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`,
 		key.Realm, key.ID, int64(after), int64(head), limit)
 	if err != nil {

@@ -78,7 +78,7 @@ func (t *tx) entry(d *delivery, c *counter, fits bool) entryRow {
 		due: min(d.expires, unixMS(t.now.Add(t.retention()))),
 	}
 	r.shared = d.shared
-	if d.shared != bodyShared {
+	if !d.apart() {
 		r.msg = string(d.message.Body)
 	}
 	if d.collapse != "" {
@@ -126,6 +126,12 @@ func (t *tx) endCollapsed(d *delivery, c *counter) error {
 		if err := t.flushEntries(); err != nil {
 			return err
 		}
+	}
+	// Indexes: offline_message_collapse, body's primary key.
+	if err := t.exec(`DELETE FROM body WHERE id IN (SELECT id FROM offline_message`+byCollapseKey+`WHERE realm = ? AND client_id = ? AND collapse_key = ?
+		AND status = 0 AND seq > ? AND expires > ? AND shared = 3)`,
+		c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now)); err != nil {
+		return err
 	}
 	n, err := t.execCount(`UPDATE offline_message`+byCollapseKey+`SET status = 4, msg = NULL, due = ?
 		WHERE realm = ? AND client_id = ? AND collapse_key = ? AND status = 0 AND seq > ? AND expires > ?`,
@@ -263,7 +269,13 @@ func (t *tx) drop(c *counter, n int) error {
 // end moves an entry from one status to its last and lets go of its content; it
 // answers 0 where the entry has another. Index: offline_message's primary key.
 func (t *tx) end(at push.Placement, from, to int, reason string) (int, error) {
-	return t.execCount(`UPDATE offline_message SET status = ?, reason = ?, code = 0, msg = NULL, due = ?
+	n, err := t.execCount(`UPDATE offline_message SET status = ?, reason = ?, code = 0, msg = NULL, due = ?
 		WHERE realm = ? AND client_id = ? AND seq = ? AND status = ?`,
 		to, reason, unixMS(t.now.Add(t.cfg.keepEnded())), at.Client.Realm, at.Client.ID, int64(at.Seq), from)
+	if err != nil || n == 0 {
+		return n, err
+	}
+	// Indexes: primary keys.
+	return n, t.exec(`DELETE FROM body WHERE id = (SELECT id FROM offline_message WHERE realm = ? AND client_id = ? AND seq = ? AND shared = 3)`,
+		at.Client.Realm, at.Client.ID, int64(at.Seq))
 }

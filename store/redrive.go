@@ -96,7 +96,7 @@ type deadLetter struct {
 }
 
 const deadLetters = `SELECT seq, id, send_time, size, priority, expires, mode, shared,
-	CASE WHEN shared = 1 THEN (SELECT msg FROM body WHERE body.id = offline_message.id) ELSE msg END FROM offline_message `
+	CASE WHEN shared IN (1, 3) THEN (SELECT msg FROM body WHERE body.id = offline_message.id) ELSE msg END FROM offline_message `
 
 func scanDead(r *sql.Rows, l *deadLetter) error {
 	return r.Scan(&l.seq, &l.id, &l.sent, &l.size, &l.priority, &l.expires, &l.mode, &l.shared, &l.body)

@@ -203,7 +203,7 @@ func (s *Store) History(ctx context.Context, key push.ClientKey, q push.HistoryQ
 		before = min(before, q.Before)
 	}
 	rows, err := s.query(ctx, `SELECT seq, id, send_time, status, reason, code, mode, expires,
-			CASE WHEN status IN (2, 3, 4, 5, 7) THEN NULL WHEN shared = 1 THEN (SELECT msg FROM body WHERE body.id = offline_message.id) ELSE msg END
+			CASE WHEN status IN (2, 3, 4, 5, 7) THEN NULL WHEN shared IN (1, 3) THEN (SELECT msg FROM body WHERE body.id = offline_message.id) ELSE msg END
 		FROM offline_message WHERE realm = ? AND client_id = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT ?`,
 		key.Realm, key.ID, int64(min(max(q.After, from.seq), uint64(never))), int64(before), historyScan)
 	if err != nil {

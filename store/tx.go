@@ -111,6 +111,8 @@ func (t *tx) flush() error {
 	return nil
 }
 
+// flushEntries writes entries with the bodies that stand apart: whoever ends an
+// entry lets go of its body.
 func (t *tx) flushEntries() error {
 	if len(t.entries) == 0 {
 		return nil
@@ -125,8 +127,11 @@ func (t *tx) flushEntries() error {
 	clear(t.entries)
 	t.entries = t.entries[:0]
 	clear(t.collapse)
-	return t.insert(`INSERT INTO offline_message (realm, client_id, seq, id, msg, send_time, size, total,
-		priority, expires, due, collapse_key, mode, shared, status, reason) VALUES `, columns, args)
+	if err := t.insert(`INSERT INTO offline_message (realm, client_id, seq, id, msg, send_time, size, total,
+		priority, expires, due, collapse_key, mode, shared, status, reason) VALUES `, columns, args); err != nil {
+		return err
+	}
+	return t.flushBodies()
 }
 
 func (t *tx) flushBodies() error {

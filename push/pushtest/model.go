@@ -2,6 +2,7 @@ package pushtest
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"pgregory.net/rapid"
@@ -70,6 +71,9 @@ func (m *model) push(rt *rapid.T) {
 		e.Store = rapid.SampledFrom([]push.StoreMode{push.StoreAlways, push.StoreOffline}).Draw(rt, "store")
 		e.CollapseKey = rapid.SampledFrom([]string{"", "", "k", "l"}).Draw(rt, "collapse")
 	})
+	if rapid.Bool().Draw(rt, "long") { // an implementation may keep long bodies elsewhere
+		e.Body = push.BuildBody(push.BodyFields{ID: e.ID, Sent: e.Accepted, Data: []byte(`"` + strings.Repeat("x", 3000) + `"`), Expires: e.Expires})
+	}
 	o := m.w.accept(e)
 	equal(m.w, "the new place", o.Placed[0].Seq, uint64(len(m.places)+1))
 	for i := range m.places {

@@ -32,8 +32,8 @@ CREATE TABLE client (
 CREATE INDEX client_born ON client (realm, born);
 
 -- A mailbox's entries: id (the push), client_id, msg, send_time (unix ms) and
--- status are those of any offline-message table. msg is NULL where the body is shared (then it
--- is in body) or gone; it stands last, so that counting does not read it. total is the mailbox's bytes up to and with this entry.
+-- status are those of any offline-message table. msg is NULL where the body is shared or long
+-- (then it is in body) or gone. total is the mailbox's bytes up to and with this entry.
 -- due is when periodic work must look at the row next: while it waits the end
 -- of its TTL or of its retention, whichever is first, afterwards its deletion.
 -- status: 0 waiting, 1 acked, 2 expired, 3 cancelled, 4 collapsed, 5 dropped,
@@ -64,7 +64,8 @@ CREATE INDEX offline_message_collapse ON offline_message (realm, client_id, coll
 CREATE INDEX offline_message_waiting ON offline_message (due) WHERE status = 0;
 CREATE INDEX offline_message_ended ON offline_message (due) WHERE status > 0;
 
--- Bodies that several entries share.
+-- Bodies that several entries share, and long ones: counting a mailbox's entries
+-- reads their rows whole.
 CREATE TABLE body (
   id  integer PRIMARY KEY,
   msg longtext NOT NULL
