@@ -12,14 +12,14 @@ import (
 type tokenInfo struct {
 	id      [16]byte // jti; zero: none, or in rare
 	expires int64    // unix ms; zero: never
-	issued  uint32   // unix s
+	issued  int64    // unix ms, as the records have it; zero: unknown
 }
 
 // setToken packs what is kept of an identity's token.
 func (c *conn) setToken(id push.Identity) {
 	c.token = tokenInfo{}
 	if !id.TokenIssued.IsZero() {
-		c.token.issued = uint32(id.TokenIssued.Unix())
+		c.token.issued = id.TokenIssued.UnixMilli()
 	}
 	if !id.Expires.IsZero() {
 		c.token.expires = id.Expires.UnixMilli()
@@ -52,7 +52,7 @@ func (c *conn) identity() push.Identity {
 		id.Device = c.rare.device
 	}
 	if c.token.issued != 0 {
-		id.TokenIssued = time.Unix(int64(c.token.issued), 0)
+		id.TokenIssued = time.UnixMilli(c.token.issued)
 	}
 	if c.token.expires != 0 {
 		id.Expires = time.UnixMilli(c.token.expires)
