@@ -77,7 +77,7 @@ func (s *stream) Fetch(after uint64) {
 
 func (s *stream) welcome(o push.Opened) {
 	w := wire.Welcome{
-		ClientID: s.adm.Client.ID, Realm: s.adm.Client.Realm, Session: s.id,
+		ClientID: s.adm.Client.ID, Realm: s.adm.Client.Realm, Session: s.id, Generation: s.generation,
 		Incarnation: o.Incarnation, Cursor: o.Start, Backlog: o.Count,
 		HeartbeatMS: s.a.cfg.SSE.Heartbeat.Milliseconds(), Token: s.adm.Minted,
 	}

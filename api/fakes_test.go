@@ -253,7 +253,7 @@ func (w *world) Members(ctx context.Context, realm, group string, page push.Page
 
 // Sessions.
 
-func (w *world) Attach(key push.ClientKey, s push.Session) {
+func (w *world) Attach(key push.ClientKey, s push.Session) uint64 {
 	w.mu.Lock()
 	old := w.sessions[key]
 	w.sessions[key] = []push.Session{s}
@@ -261,6 +261,7 @@ func (w *world) Attach(key push.ClientKey, s push.Session) {
 	for _, o := range old {
 		o.Close(push.CloseReplaced, "a newer connection took over")
 	}
+	return 7
 }
 
 func (w *world) Detach(key push.ClientKey, s push.Session) {

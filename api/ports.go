@@ -75,7 +75,7 @@ type TokenRecords interface {
 
 // Sessions is what the API needs of push.Sessions, the table of live ones.
 type Sessions interface {
-	Attach(key push.ClientKey, s push.Session)
+	Attach(key push.ClientKey, s push.Session) (generation uint64)
 	Detach(key push.ClientKey, s push.Session)
 	Of(key push.ClientKey) []push.Session
 }

@@ -33,6 +33,7 @@ type stream struct {
 	fetched   chan fetched  // never closed
 
 	// Owned by run.
+	generation  uint64 // of the session, from the table
 	feed        push.Feed
 	out         []byte // events not yet handed to the connection
 	incarnation string

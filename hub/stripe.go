@@ -85,15 +85,17 @@ func (s *stripe) chain(hash uint64, c *conn) {
 	p.next, c.next = c, p.next
 }
 
-func (t *table) attachOther(key push.ClientKey, session push.Session) {
+func (t *table) attachOther(key push.ClientKey, session push.Session) uint64 {
 	s, hash := t.stripe(key)
 	s.mu.Lock()
-	s.others[key] = append(s.others[key], attachment{session, t.gen.Add(1)})
+	gen := t.gen.Add(1)
+	s.others[key] = append(s.others[key], attachment{session, gen})
 	t.count.Add(1)
 	t.others.Add(1)
 	evicted := t.evict(s, hash, key)
 	s.mu.Unlock()
 	replace(evicted)
+	return gen
 }
 
 // replace closes sessions outside the stripe's lock: Close may come back to
@@ -220,15 +222,16 @@ func (s *stripe) each(realm *string, f func(push.ClientKey, push.Session)) {
 // Attach puts a session of another transport in the table. Sessions beyond
 // [Config.PerClient], oldest first, are taken out and closed with
 // [push.CloseReplaced].
-func (h *Hub) Attach(key push.ClientKey, s push.Session) {
+func (h *Hub) Attach(key push.ClientKey, s push.Session) (generation uint64) {
 	if c, ok := s.(*conn); ok {
 		h.table.attach(c)
-		return
+		return c.gen
 	}
-	h.table.attachOther(key, s)
+	generation = h.table.attachOther(key, s)
 	if h.draining.Load() {
 		s.Close(push.CloseDraining, h.comeBack())
 	}
+	return generation
 }
 
 // Detach takes a session out; nothing happens where it is not in.

@@ -139,8 +139,11 @@ func (h *Hub) checkRequest(w http.ResponseWriter, r *http.Request) (q *request, 
 func (h *Hub) checkHandshake(w http.ResponseWriter, r *http.Request) bool {
 	bad := func(status int, text string) bool {
 		code := push.CodeInvalidRequest
-		if status == http.StatusMethodNotAllowed {
+		switch status {
+		case http.StatusMethodNotAllowed:
 			code = push.CodeMethod
+		case http.StatusUpgradeRequired:
+			code = push.CodeUpgrade
 		}
 		h.refuse(w, upgradeBad, status, code, text)
 		return false
@@ -304,7 +307,7 @@ func (h *Hub) refuse(w http.ResponseWriter, result upgradeResult, status int, co
 	w.WriteHeader(status)
 	body, err := json.Marshal(map[string]any{
 		"type": "/problems/" + info.Name, "title": info.Title, "status": status, "detail": detail,
-		"code": int(code), "retryable": info.Retryable,
+		"code": int(code), "retryable": info.Retryable, "request_id": w.Header().Get("X-Request-Id"),
 	})
 	if err != nil {
 		h.log.Error("problem not encoded", "err", err)

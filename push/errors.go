@@ -36,6 +36,7 @@ const (
 	CodeMediaType       Code = 41500
 	CodeKeyReused       Code = 42200
 	CodeNoSealKey       Code = 42201
+	CodeUpgrade         Code = 42600
 	CodeRateLimited     Code = 42900
 	CodeMailboxFull     Code = 42901
 	CodeInternal        Code = 50000
@@ -78,6 +79,7 @@ var Codes = []CodeInfo{
 	{CodeMediaType, "unsupported_media_type", "The body must be application/json", false},
 	{CodeKeyReused, "idempotency_key_reused", "This Idempotency-Key was used with another body", false},
 	{CodeNoSealKey, "no_key", "The client has no sealing key", false},
+	{CodeUpgrade, "upgrade_required", "This address takes WebSocket upgrades", false},
 	{CodeRateLimited, "rate_limited", "Too many requests", true},
 	{CodeMailboxFull, "mailbox_full", "The client's mailbox is full", true},
 	{CodeInternal, "internal", "Something went wrong here", true},

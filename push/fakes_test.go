@@ -125,10 +125,11 @@ type stubSessions struct {
 	by map[ClientKey][]Session
 }
 
-func (t *stubSessions) Attach(key ClientKey, s Session) {
+func (t *stubSessions) Attach(key ClientKey, s Session) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.by[key] = append(t.by[key], s)
+	return uint64(len(t.by[key]))
 }
 func (t *stubSessions) Detach(key ClientKey, s Session) {
 	t.mu.Lock()

@@ -261,7 +261,8 @@ type Sessions interface {
 	CommitListener
 	// Attach puts the session in the table. Where one connection a client
 	// is the rule, older ones are closed with [CloseReplaced].
-	Attach(key ClientKey, s Session)
+	// It answers the session's generation, which grows.
+	Attach(key ClientKey, s Session) uint64
 	Detach(key ClientKey, s Session)
 	Online(key ClientKey) bool
 	Of(key ClientKey) []Session

@@ -104,11 +104,11 @@ func TestTranscripts(t *testing.T) {
 		if err := json.Unmarshal(p, &tr); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		if slices.Contains(tr.Needs, "offline") { // a browser's signal, which Go does not have
+			continue
+		}
 		for _, c := range []wire.Codec{wire.JSON, wire.Msgpack} {
 			t.Run(fmt.Sprintf("%s/%d", tr.Name, c), func(t *testing.T) {
-				if slices.Contains(tr.Needs, "offline") {
-					t.Skip("Go knows no offline signal")
-				}
 				synctest.Test(t, func(t *testing.T) { play(t, &tr, c) })
 			})
 		}
