@@ -74,6 +74,10 @@ func (t *tx) empty(c *counter) (int, error) {
 // forget deletes what is left of a client whose mailbox is empty. Indexes:
 // primary keys, member_client, token_client.
 func (t *tx) forget(key push.ClientKey) error {
+	// Tokens of outside issuers have no row to delete.
+	if err := t.exec(keepRevocation, key.Realm, key.ID, unixMS(t.now)); err != nil {
+		return err
+	}
 	rows, err := t.query(`SELECT grp FROM member`+byMemberClient+`WHERE realm = ? AND client_id = ? AND left_epoch IS NULL`, key.Realm, key.ID)
 	groups, err := collect(rows, err, func(r *sql.Rows, s *string) error { return r.Scan(s) })
 	if err != nil {
