@@ -43,7 +43,7 @@ func root() *cobra.Command {
 	c.PersistentFlags().StringVar(&o.binary, "sunzi", "bin/sunzi", "the server's binary")
 	c.PersistentFlags().StringVar(&o.save, "save", "", "append the result to this file, as a line of JSON")
 	c.PersistentFlags().StringVar(&o.gogc, "gogc", "", "run the server with this GOGC; empty: the server's own default")
-	c.AddCommand(idle(&o), push(&o), fanout(&o))
+	c.AddCommand(idle(&o), push(&o), fanout(&o), floor(&o))
 	return c
 }
 
@@ -67,6 +67,11 @@ func (o *options) run(ctx context.Context, measure func(context.Context, *bench.
 	if o.gogc != "" {
 		r.Note("GOGC=%s", o.gogc)
 	}
+	return o.report(r)
+}
+
+// report prints and saves.
+func (o *options) report(r *bench.Result) error {
 	r.Print(os.Stdout)
 	if o.save == "" {
 		return nil
@@ -129,5 +134,33 @@ func fanout(o *options) *cobra.Command {
 	c.Flags().IntVar(&receivers, "receivers", 10000, "connected clients")
 	c.Flags().IntVar(&rounds, "rounds", 50, "pushes")
 	c.Flags().IntVar(&payload, "payload", 128, "bytes of data")
+	return c
+}
+
+func floor(o *options) *cobra.Command {
+	var p bench.PushOptions
+	var serve bool
+	c := &cobra.Command{
+		Use:   "floor",
+		Short: "What net/http alone costs for the same requests",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if serve {
+				return bench.ServeFloor(cmd.OutOrStdout())
+			}
+			r, err := bench.Floor(cmd.Context(), p)
+			if err != nil {
+				return err
+			}
+			return o.report(r)
+		},
+	}
+	c.Flags().IntVar(&p.Connections, "connections", 64, "concurrent HTTP connections")
+	c.Flags().IntVar(&p.Payload, "payload", 128, "bytes of data")
+	c.Flags().DurationVar(&p.For, "for", 10*time.Second, "how long")
+	c.Flags().BoolVar(&serve, "serve", false, "be the server")
+	if err := c.Flags().MarkHidden("serve"); err != nil {
+		panic(err) // the flag is defined above
+	}
 	return c
 }
