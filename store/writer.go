@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"log/slog"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -180,6 +181,21 @@ func (w *writer) commit(group []*op) {
 	}
 }
 
+// slowCommit is worth a word to the operator: every push in it waited as long.
+const slowCommit = 500 * time.Millisecond
+
+// committed logs and counts a commit group.
+func (w *writer) committed(operations int, took time.Duration) {
+	if f := w.store.cfg.Metrics.Committed; f != nil {
+		f(operations, took)
+	}
+	level := slog.LevelDebug
+	if took >= slowCommit {
+		level = slog.LevelWarn
+	}
+	w.store.cfg.Log.Log(context.Background(), level, "commit group", "operations", operations, "ms", took.Milliseconds())
+}
+
 // errCommit marks a COMMIT that failed: trying again could do it twice.
 var errCommit = errors.New("store: commit failed")
 
@@ -206,9 +222,7 @@ func (w *writer) attempt(group []*op) error {
 	}
 	w.counters.trim()
 	w.mark.committed(t)
-	if f := w.store.cfg.Metrics.Committed; f != nil {
-		f(len(group), time.Since(start))
-	}
+	w.committed(len(group), time.Since(start))
 	t.tell(w.store.listener.Load())
 	settle(group, nil)
 	return nil
