@@ -30,6 +30,7 @@ type options struct {
 	binary string
 	save   string
 	gogc   string
+	note   string
 }
 
 func root() *cobra.Command {
@@ -42,6 +43,7 @@ func root() *cobra.Command {
 	}
 	c.PersistentFlags().StringVar(&o.binary, "sunzi", "bin/sunzi", "the server's binary")
 	c.PersistentFlags().StringVar(&o.save, "save", "", "append the result to this file, as a line of JSON")
+	c.PersistentFlags().StringVar(&o.note, "note", "", "a remark kept with the result, such as the server's environment")
 	c.PersistentFlags().StringVar(&o.gogc, "gogc", "", "run the server with this GOGC; empty: the server's own default")
 	c.AddCommand(idle(&o), push(&o), fanout(&o), floor(&o))
 	return c
@@ -72,6 +74,9 @@ func (o *options) run(ctx context.Context, measure func(context.Context, *bench.
 
 // report prints and saves.
 func (o *options) report(r *bench.Result) error {
+	if o.note != "" {
+		r.Note("%s", o.note)
+	}
 	r.Print(os.Stdout)
 	if o.save == "" {
 		return nil
