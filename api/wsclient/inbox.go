@@ -17,6 +17,7 @@ type inbox struct {
 	c       *Client
 	more    chan struct{} // the queue may have grown; capacity 1, never closed
 	changed chan struct{} // an ack is due or there is room; capacity 1, never closed
+	done    chan struct{} // closed when the handler's goroutine of this run has ended; set before the run
 
 	mu     sync.Mutex
 	queue  []item
@@ -53,6 +54,7 @@ func poke(ch chan struct{}) {
 func (b *inbox) start(ctx context.Context, h Handler) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
+	b.done = done
 	go func() {
 		defer close(done)
 		for {

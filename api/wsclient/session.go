@@ -120,6 +120,9 @@ func (s *session) step(ctx context.Context) *ending {
 	}
 	select {
 	case <-ctx.Done():
+		// A handler that is at work ends first, as Run waits for it anyway:
+		// what it has done is acked, and does not come again.
+		<-s.inbox.done
 		_ = s.flush() // if it can: this ends either way
 		s.t.Close(1000, "")
 		return &ending{Failure: &Failure{Err: ctx.Err()}}

@@ -180,8 +180,8 @@ func (c *Client) end(s State, f *Failure) {
 	cancel(nil) // lets a handler that waits go
 }
 
-// Close sends the ack that is due, closes the connection with 1000 and waits
-// until [Client.Run] has returned. It may be called more than once, but not by
+// Close waits for a handler that is at work, sends the ack that is due, closes
+// the connection with 1000 and waits until [Client.Run] has returned. It may be called more than once, but not by
 // the handler.
 func (c *Client) Close() {
 	c.mu.Lock()
