@@ -66,7 +66,7 @@ func (q *sequences) UnmarshalJSON(p []byte) error {
 	return err
 }
 
-// boundedList decodes a list of at most most elements; code is the error for
+// boundedList decodes a list of no more than most elements; code is the error for
 // more. With an error it answers what it had read by then. null is no list.
 func boundedList[T any](p []byte, field string, most int, code push.Code) ([]T, error) {
 	if string(p) == "null" {

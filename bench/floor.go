@@ -20,7 +20,7 @@ func Floor(ctx context.Context, o PushOptions) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "floor", "--serve")
+	cmd := exec.CommandContext(ctx, self, "floor", "--serve") //nolint:gosec // G204: this very program
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

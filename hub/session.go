@@ -300,7 +300,7 @@ func (c *conn) refreshed(r refreshReply) {
 	c.watchExpiry()
 	// A revocation between the check and now found the session on its old
 	// token. From here on one finds it; one before is seen by a second look.
-	c.loop.hub.serving().Refresh(c.identity(), r.token, func(id push.Identity, err error) {
+	c.loop.hub.serving().Refresh(c.identity(), r.token, func(_ push.Identity, err error) {
 		if push.HasCode(err, push.CodeBadCredentials) {
 			c.loop.post(command{c: c, kind: cmdClose, x: closing{push.CloseTokenRevoked, "the token was revoked"}})
 		}

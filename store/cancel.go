@@ -119,7 +119,7 @@ func (t *tx) cancel(id int64, step *cancelled) error {
 		if c == nil || v.status == statusWaiting && v.at.Seq <= c.cursor {
 			continue
 		}
-		if _, err := t.end(v.at, v.status, statusCancelled, ""); err != nil {
+		if err := t.end(v.at, v.status, statusCancelled, ""); err != nil {
 			return err
 		}
 		c.touch()

@@ -172,7 +172,7 @@ func (t *tx) settleEntry(e *dueEntry, c *counter, now time.Time) error {
 		return t.exec(settled, statusWaiting, min(e.expires, keep), e.key.Realm, e.key.ID, int64(e.seq))
 	case e.expires <= at:
 		c.touch()
-		_, err := t.end(push.Placement{Client: e.key, Seq: e.seq}, statusWaiting, statusExpired, "")
+		err := t.end(push.Placement{Client: e.key, Seq: e.seq}, statusWaiting, statusExpired, "")
 		return err
 	}
 	again := max(t.cfg.Limits.HistoryRetention, time.Minute)

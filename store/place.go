@@ -256,7 +256,7 @@ func (t *tx) findVictims(c *counter, limit int) error {
 // drop drops the first n victims.
 func (t *tx) drop(c *counter, n int) error {
 	for _, v := range c.victims[:n] {
-		if _, err := t.end(push.Placement{Client: c.key, Seq: v.seq}, statusWaiting, statusDropped, reasonQuota); err != nil {
+		if err := t.end(push.Placement{Client: c.key, Seq: v.seq}, statusWaiting, statusDropped, reasonQuota); err != nil {
 			return err
 		}
 		c.gone++
@@ -266,16 +266,17 @@ func (t *tx) drop(c *counter, n int) error {
 	return nil
 }
 
-// end moves an entry from one status to its last and lets go of its content; it
-// answers 0 where the entry has another. Index: offline_message's primary key.
-func (t *tx) end(at push.Placement, from, to int, reason string) (int, error) {
+// end moves an entry from one status to its last and lets go of its content;
+// nothing happens where the entry has another. Index: offline_message's primary
+// key.
+func (t *tx) end(at push.Placement, from, to int, reason string) error {
 	n, err := t.execCount(`UPDATE offline_message SET status = ?, reason = ?, code = 0, msg = NULL, due = ?
 		WHERE realm = ? AND client_id = ? AND seq = ? AND status = ?`,
 		to, reason, unixMS(t.now.Add(t.cfg.keepEnded())), at.Client.Realm, at.Client.ID, int64(at.Seq), from)
 	if err != nil || n == 0 {
-		return n, err
+		return err
 	}
 	// Indexes: primary keys.
-	return n, t.exec(`DELETE FROM body WHERE id = (SELECT id FROM offline_message WHERE realm = ? AND client_id = ? AND seq = ? AND shared = 3)`,
+	return t.exec(`DELETE FROM body WHERE id = (SELECT id FROM offline_message WHERE realm = ? AND client_id = ? AND seq = ? AND shared = 3)`,
 		at.Client.Realm, at.Client.ID, int64(at.Seq))
 }
