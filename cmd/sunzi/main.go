@@ -112,7 +112,7 @@ Start with:  sunzi dev`,
 		return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
 	})
 	c.AddCommand(devCommand(), serveCommand(), sendCommand(), listenCommand(),
-		tokenCommand(), keyCommand(), migrateCommand(), configCommand(), idCommand())
+		tokenCommand(), keyCommand(), migrateCommand(), configCommand(), idCommand(), doctorCommand())
 	return c
 }
 
