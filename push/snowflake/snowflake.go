@@ -2,9 +2,9 @@
 // milliseconds since the ID origin, 10 bits of node, 12 bits of step, the
 // layout of bwmarrin/snowflake.
 //
-// Read first: [Node], which issues IDs, and [Explain], which takes one apart.
-// A Node may be used from any goroutine; nothing here blocks or starts a
-// goroutine. IDs of one node grow strictly; IDs of several nodes are only
+// Read first: [Node], which issues IDs, [Leased], which issues them for as long
+// as its number is its own, and [Explain], which takes an ID apart. All may be
+// used from any goroutine; nothing here blocks or starts a goroutine. IDs of one node grow strictly; IDs of several nodes are only
 // roughly ordered by time, and their order says nothing about the order of
 // commits: sequences do that.
 //
@@ -15,12 +15,13 @@
 // the origin belongs to each [Node]. And it spins on the clock when 4,096 IDs
 // were issued in a millisecond, under its lock.
 //
-// The package does not lease node numbers: two nodes of one number will issue
-// the same IDs.
+// The package takes no leases: where two nodes run at the same time under one
+// number without one, they issue the same IDs.
 package snowflake
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -57,15 +58,20 @@ type Config struct {
 	Origin time.Time
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Mono is the monotonic clock of a [Leased] node: what has passed since
+	// some moment, whatever is done to the machine's clock. Nil means the
+	// system's.
+	Mono func() time.Duration
 	// After is an ID already issued under this origin: what is issued from
 	// now on is later than its time. It keeps a restart from repeating IDs
 	// where the clock stepped back meanwhile. Zero means that none is known.
 	After int64
 }
 
-// Node issues IDs. Safe for concurrent use.
+// Node issues IDs under a number that is its own for good. Safe for concurrent
+// use.
 type Node struct {
-	last   atomic.Int64 // ms << stepBits | step of the last ID
+	last   atomic.Int64 // ms << stepBits | step of the last ID; -1: none, ended: no more
 	node   int64
 	origin time.Time
 	now    func() time.Time
@@ -87,9 +93,8 @@ func New(cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("snowflake: origin %s is not a whole millisecond", cfg.Origin.Format(time.RFC3339Nano))
 	}
 	n := &Node{node: cfg.Node, origin: cfg.Origin, now: cfg.Now}
-	if ms := n.clock(); ms < 0 || ms > maxMS {
-		return nil, fmt.Errorf("snowflake: the clock says %s, IDs of origin %s can be issued for 69 years after it",
-			cfg.Now().UTC().Format(time.RFC3339), cfg.Origin.UTC().Format(time.RFC3339))
+	if err := n.canBe(cfg.Now()); err != nil {
+		return nil, err
 	}
 	n.last.Store(-1)
 	if cfg.After > 0 {
@@ -98,24 +103,56 @@ func New(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// clock is in milliseconds since the origin.
-func (n *Node) clock() int64 { return n.now().UnixMilli() - n.origin.UnixMilli() }
+// canBe refuses a time that no ID can hold.
+func (n *Node) canBe(t time.Time) error {
+	if ms := n.since(t); ms < 0 || ms > maxMS {
+		return fmt.Errorf("snowflake: the clock says %s, IDs of origin %s can be issued for 69 years after it",
+			t.UTC().Format(time.RFC3339), n.origin.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// since is in whole milliseconds since the origin.
+func (n *Node) since(t time.Time) int64 { return t.UnixMilli() - n.origin.UnixMilli() }
 
 // Next issues an ID, greater than every earlier one of this node. It never
 // waits: where the clock stands still, steps back or gave 4,096 IDs within a
 // millisecond, it goes on from the last ID and thereby runs ahead of the
 // clock until that catches up.
 func (n *Node) Next() int64 {
+	id, _ := n.issue(n.since(n.now()), maxMS+1)
+	return id
+}
+
+// TryNext is [Node.Next] in the form of [Leased.TryNext]. It never fails.
+func (n *Node) TryNext() (int64, error) { return n.Next(), nil }
+
+// ended stands in last once no more IDs may be issued.
+const ended = math.MaxInt64
+
+// issue gives an ID of the time ms or later, but before end; both in
+// milliseconds since the origin. False where there is none.
+func (n *Node) issue(ms, end int64) (int64, bool) {
 	for {
 		last := n.last.Load()
+		if last == ended {
+			return 0, false
+		}
 		// Time and step are one counter, so that a full step carries into
 		// the time, and one compare-and-swap issues the ID.
-		next := max(n.clock()<<stepBits, last+1)
+		next := max(ms<<stepBits, last+1)
+		at, step := next>>stepBits, next&maxStep
+		if at >= end {
+			return 0, false
+		}
 		if n.last.CompareAndSwap(last, next) {
-			ms, step := next>>stepBits, next&maxStep
-			return ms<<(nodeBits+stepBits) | n.node<<stepBits | step
+			return n.id(at, step), true
 		}
 	}
+}
+
+func (n *Node) id(ms, step int64) int64 {
+	return ms<<(nodeBits+stepBits) | n.node<<stepBits | step
 }
 
 // Parts is what an ID is made of.
