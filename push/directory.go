@@ -34,7 +34,11 @@ func (s *Service) Redrive(ctx context.Context, key ClientKey, seqs []uint64) (in
 // Register makes a client; an empty ID is given a Snowflake.
 func (s *Service) Register(ctx context.Context, key ClientKey) (ClientKey, error) {
 	if key.ID == "" {
-		key.ID = FormatID(s.newID())
+		id, err := s.newID()
+		if err != nil {
+			return key, err
+		}
+		key.ID = FormatID(id)
 	}
 	if !ValidName(key.ID) || !ValidRealm(key.Realm) {
 		return key, Errorf(CodeInvalidField, "client_id and realm: %s", nameRule)

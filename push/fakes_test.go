@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -222,6 +223,7 @@ type rig struct {
 	sessions  *stubSessions
 	authority *stubAuthority
 	keys      *stubKeys
+	noIDs     bool
 	*Service
 }
 
@@ -236,7 +238,13 @@ func newRig(t *testing.T) *rig {
 	id := int64(1000)
 	b.Service = New(Parts{
 		Config: DefaultConfig(), Store: b.store, Sessions: b.sessions, Authority: b.authority, Keys: b.keys,
-		NewID: func() int64 { id++; return id }, Now: time.Now,
+		NewID: func() (int64, error) {
+			if b.noIDs {
+				return 0, errors.New("the lease is over")
+			}
+			id++
+			return id, nil
+		}, Now: time.Now,
 		Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	})
 	return b

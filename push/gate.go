@@ -36,7 +36,7 @@ type Gate struct {
 	authority Authority
 	keys      Keyring
 	clients   Clients
-	newID     func() int64
+	newID     func() (int64, *Error)
 	now       func() time.Time
 	log       *slog.Logger
 
@@ -163,7 +163,11 @@ func (g *Gate) chosenKey(key token.Key, path *ClientKey) (ClientKey, *Refusal) {
 		client.Realm = *key.Realm
 	}
 	if client.ID == "" {
-		client.ID = FormatID(g.newID())
+		id, err := g.newID()
+		if err != nil {
+			return client, &Refusal{Code: CloseTryLater, Reason: "the client could not be registered", Cause: err}
+		}
+		client.ID = FormatID(id)
 	}
 	if !ValidName(client.ID) || !ValidRealm(client.Realm) {
 		return client, &Refusal{Code: CloseMalformed, Reason: "the client ID or realm is not valid"}
@@ -216,7 +220,7 @@ func refusalOf(err error) *Refusal {
 
 func newGate(p Parts) *Gate {
 	return &Gate{
-		authority: p.Authority, keys: p.Keys, clients: p.Store, newID: p.NewID, now: p.Now, log: p.Log,
+		authority: p.Authority, keys: p.Keys, clients: p.Store, newID: issuer(p.NewID), now: p.Now, log: p.Log,
 		perKey: map[string]*rate.Limiter{}, perAddr: map[netip.Addr]*rate.Limiter{},
 	}
 }

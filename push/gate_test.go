@@ -66,6 +66,11 @@ func TestAConnectKeyRegistersNewClientsOnly(t *testing.T) {
 	if _, refusal = admit(&ClientKey{Realm: "bank", ID: "x"}); refusal == nil || refusal.Reason != ReasonWrongRealm {
 		t.Fatalf("another realm: %+v", refusal)
 	}
+	b.noIDs = true
+	if _, refusal = admit(nil); refusal == nil || refusal.Code != CloseTryLater {
+		t.Fatalf("without an ID to give: %+v", refusal)
+	}
+	b.noIDs = false
 	b.keys.key.Scopes = []token.Scope{token.ScopePush}
 	if _, refusal = admit(nil); refusal == nil || refusal.Code != CloseForbidden {
 		t.Fatalf("a key of another scope: %+v", refusal)

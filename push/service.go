@@ -24,10 +24,12 @@ type Parts struct {
 	Sessions  Sessions
 	Authority Authority
 	Keys      Keyring
-	NewID     func() int64
-	Now       func() time.Time
-	Metrics   *Metrics
-	Log       *slog.Logger
+	// NewID answers an ID that nobody else has, or that none can be issued
+	// now: a lost lease of the node's number.
+	NewID   func() (int64, error)
+	Now     func() time.Time
+	Metrics *Metrics
+	Log     *slog.Logger
 }
 
 // Service is the path of a push from request to receipt, and the owner of
@@ -37,7 +39,7 @@ type Service struct {
 	cfg      Config
 	store    Storage
 	sessions Sessions
-	newID    func() int64
+	newID    func() (int64, *Error)
 	now      func() time.Time
 	met      *Metrics
 	log      *slog.Logger
@@ -53,7 +55,7 @@ type Service struct {
 // New makes a service. Nothing runs until Run.
 func New(p Parts) *Service {
 	s := &Service{
-		cfg: p.Config, store: p.Store, sessions: p.Sessions, newID: p.NewID, now: p.Now, met: p.Metrics, log: p.Log,
+		cfg: p.Config, store: p.Store, sessions: p.Sessions, newID: issuer(p.NewID), now: p.Now, met: p.Metrics, log: p.Log,
 		acks:   newAckBuffer(p),
 		groups: newGroupCache(p.Store, p.Now),
 		recent: newRecentTimes(),
@@ -118,7 +120,7 @@ func (s *Service) PushBatch(ctx context.Context, reqs []Request) ([]BatchResult,
 		}
 		env, err := s.envelope(&reqs[i], start)
 		if err != nil {
-			s.met.pushes.WithLabelValues("refused").Inc()
+			s.met.pushes.WithLabelValues(refusedOr(err)).Inc()
 			results[i].Err = err
 			continue
 		}
@@ -144,17 +146,41 @@ func (s *Service) PushBatch(ctx context.Context, reqs []Request) ([]BatchResult,
 	return results, nil
 }
 
+// refusedOr is the outcome of a push that got no further than its request.
+func refusedOr(err *Error) string {
+	if err.Code == CodeNoStore {
+		return "unavailable"
+	}
+	return "refused"
+}
+
+// issuer answers [CodeNoStore] where no ID can be issued: the store leases the
+// node's number, and once it is reached again so is the ID.
+func issuer(newID func() (int64, error)) func() (int64, *Error) {
+	return func() (int64, *Error) {
+		id, err := newID()
+		if err != nil {
+			return 0, &Error{Code: CodeNoStore, Message: "no ID can be issued now; nothing was accepted", RetryAfter: time.Second, Cause: err}
+		}
+		return id, nil
+	}
+}
+
 // envelope validates a request and gives it its ID and times.
 func (s *Service) envelope(r *Request, now time.Time) (*Envelope, *Error) {
 	if err := r.Validate(s.cfg); err != nil {
 		return nil, err
+	}
+	id, idErr := s.newID()
+	if idErr != nil {
+		return nil, idErr
 	}
 	now = now.Truncate(time.Millisecond)
 	if r.NotBefore.After(now.Add(MaxDelay)) {
 		return nil, Errorf(CodeInvalidField, "not_before: may lie at most %d hours ahead", int(MaxDelay.Hours()))
 	}
 	env := &Envelope{
-		ID: s.newID(), Accepted: now, Target: r.Target, Topic: r.Topic,
+		ID: id, Accepted: now, Target: r.Target, Topic: r.Topic,
 		Size: max(len(r.Data), len(r.Bytes)), Priority: r.Priority, CollapseKey: r.CollapseKey,
 		Store: r.Store, Seal: r.Seal, Idempotency: r.Idempotency,
 	}

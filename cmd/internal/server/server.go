@@ -124,7 +124,7 @@ func (s *Server) joinDomain() error {
 	}
 	s.service = push.New(push.Parts{
 		Config: s.cfg.PushConfig(), Store: s.store, Sessions: s.hub, Authority: s.authority, Keys: s.keys,
-		NewID: node.Next, Now: time.Now, Metrics: push.NewMetrics(s.registry), Log: logging.Named(s.log, logging.ServerLog),
+		NewID: node.TryNext, Now: time.Now, Metrics: push.NewMetrics(s.registry), Log: logging.Named(s.log, logging.ServerLog),
 	})
 	s.store.SetListener(s.service)
 	s.hub.Serve(backend{s.service.Gate, s.service.Desk})
