@@ -16,11 +16,15 @@ import (
 // Accept implements [push.Mailboxes].
 func (s *Store) Accept(ctx context.Context, envs []*push.Envelope) ([]push.Outcome, error) {
 	size := 0
+	var keys []push.ClientKey
 	for _, e := range envs {
 		size += len(e.Body) + 200*max(1, len(e.Target.Clients))
+		for _, id := range e.Target.Clients {
+			keys = append(keys, push.ClientKey{Realm: e.Target.Realm, ID: id})
+		}
 	}
 	var outcomes []push.Outcome
-	err := s.do(ctx, size, func(t *tx) error {
+	err := s.doFor(ctx, size, keys, func(t *tx) error {
 		made := make([]push.Outcome, len(envs))
 		if err := t.prefetch(envs); err != nil {
 			return err

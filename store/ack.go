@@ -15,7 +15,11 @@ func (s *Store) Ack(ctx context.Context, acks []push.Ack) error {
 		a, b := acks[i].Client, acks[j].Client
 		return a.Realm < b.Realm || a.Realm == b.Realm && a.ID < b.ID
 	})
-	return s.do(ctx, 200*len(acks), func(t *tx) error {
+	keys := make([]push.ClientKey, len(acks))
+	for i := range acks {
+		keys[i] = acks[i].Client
+	}
+	return s.doFor(ctx, 200*len(acks), keys, func(t *tx) error {
 		for i := range acks {
 			if err := t.ack(&acks[i]); err != nil {
 				return err

@@ -56,7 +56,7 @@ func (t *tx) stop(realm *string, id int64, step *cancelled) error {
 		return err
 	}
 	var p pushRow
-	recorded, err := t.row(pushQuery, []any{id}, &p.realm, &p.accepted, &p.state)
+	recorded, err := t.row(pushQuery+t.cfg.engine.forUpdate, []any{id}, &p.realm, &p.accepted, &p.state)
 	if err != nil {
 		return err
 	}
@@ -119,8 +119,12 @@ func (t *tx) cancel(id int64, step *cancelled) error {
 		if c == nil || v.status == statusWaiting && v.at.Seq <= c.cursor {
 			continue
 		}
-		if err := t.end(v.at, v.status, statusCancelled, ""); err != nil {
+		ended, err := t.end(v.at, v.status, statusCancelled, "")
+		if err != nil {
 			return err
+		}
+		if !ended { // it ended otherwise before its client's row was ours
+			continue
 		}
 		c.touch()
 		step.ended = append(step.ended, v.at)

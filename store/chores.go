@@ -70,49 +70,50 @@ func (s *Store) steps(ctx context.Context, limit int, c chore) (int, error) {
 // sweeps is everything that retention ends.
 func (s *Store) sweeps(now time.Time) []chore {
 	before := func(age time.Duration) int64 { return unixMS(now.Add(-age)) }
-	remove := func(query string, upTo int64) func(*tx, int) (int, error) {
-		return func(t *tx, limit int) (int, error) { return t.execCount(query, upTo, limit) }
+	eng := s.cfg.engine
+	// table's rows that match where, which has one placeholder; key is its
+	// primary key.
+	sweep := func(table, key, where, order string, upTo int64) chore {
+		query := eng.remove(table, key, where, order)
+		return chore{`SELECT 1 FROM ` + table + ` WHERE ` + where + ` LIMIT 1`, upTo,
+			func(t *tx, limit int) (int, error) { return t.execCount(query, upTo, limit) }}
 	}
 	ended, keys := unixMS(now), before(s.cfg.Limits.IdempotencyWindow)
 	log, pushes := before(max(s.cfg.keepEnded(), push.MaxTTL)), before(s.cfg.keepEnded())
-	return []chore{
+	chores := []chore{
 		// Index: offline_message_ended.
-		{`SELECT 1 FROM offline_message WHERE status > 0 AND due <= ? LIMIT 1`, ended,
+		{`SELECT 1 FROM offline_message WHERE ` + eng.ended + ` LIMIT 1`, ended,
 			func(t *tx, limit int) (int, error) { return t.sweepEntries(ended, limit) }},
 		// Index: idempotency_at.
-		{`SELECT 1 FROM idempotency WHERE at < ? LIMIT 1`, keys,
-			remove(`DELETE FROM idempotency WHERE idem_key IN (SELECT idem_key FROM
-				(SELECT idem_key FROM idempotency WHERE at < ? ORDER BY at LIMIT ?) old)`, keys)},
+		sweep(`idempotency`, `idem_key`, `at < ?`, ` ORDER BY at`, keys),
 		// Index: token_expires.
-		{`SELECT 1 FROM token WHERE expires < ? LIMIT 1`, before(time.Hour),
-			remove(`DELETE FROM token WHERE jti IN (SELECT jti FROM
-				(SELECT jti FROM token WHERE expires < ? ORDER BY expires LIMIT ?) old)`, before(time.Hour))},
+		sweep(`token`, `jti`, `expires < ?`, ` ORDER BY expires`, before(time.Hour)),
 		// Index: revocation_age. No token lives that long.
-		{`SELECT 1 FROM revocation WHERE issued_before < ? LIMIT 1`, before(keepRevocations),
-			remove(`DELETE FROM revocation WHERE (realm, client_id) IN (SELECT realm, client_id FROM
-				(SELECT realm, client_id FROM revocation WHERE issued_before < ? ORDER BY issued_before LIMIT ?) old)`, before(keepRevocations))},
+		sweep(`revocation`, `realm, client_id`, `issued_before < ?`, ` ORDER BY issued_before`, before(keepRevocations)),
 		// Index: ack_log_at.
-		{`SELECT 1 FROM ack_log WHERE at < ? LIMIT 1`, log,
-			remove(`DELETE FROM ack_log WHERE (realm, client_id, to_seq) IN (SELECT realm, client_id, to_seq FROM
-				(SELECT realm, client_id, to_seq FROM ack_log WHERE at < ? ORDER BY at LIMIT ?) old)`, log)},
+		sweep(`ack_log`, `realm, client_id, to_seq`, `at < ?`, ` ORDER BY at`, log),
 		// Index: push_empty.
-		{`SELECT 1 FROM push WHERE placed = 0 AND state NOT IN (1, 2) AND accepted < ? LIMIT 1`, pushes,
-			remove(`DELETE FROM push WHERE id IN (SELECT id FROM
-				(SELECT id FROM push WHERE placed = 0 AND state NOT IN (1, 2) AND accepted < ? ORDER BY accepted LIMIT ?) old)`, pushes)},
+		sweep(`push`, `id`, `placed = 0 AND state NOT IN (1, 2) AND accepted < ?`, ` ORDER BY accepted`, pushes),
 		// Index: member_left. An interval that ended is needed by jobs that
 		// were accepted before.
-		{`SELECT 1 FROM member m WHERE left_epoch IS NOT NULL AND left_epoch > ? AND ` + notNeeded + ` LIMIT 1`, 0,
-			remove(`DELETE FROM member WHERE (realm, grp, client_id, joined_epoch) IN (SELECT realm, grp, client_id, joined_epoch FROM
-				(SELECT realm, grp, client_id, joined_epoch FROM member m
-				WHERE left_epoch IS NOT NULL AND left_epoch > ? AND `+notNeeded+` LIMIT ?) old)`, 0)},
+		sweep(`member`, `realm, grp, client_id, joined_epoch`, `left_epoch IS NOT NULL AND left_epoch > ? AND `+notNeeded, ``, 0),
 	}
+	if eng.shared {
+		// Index: commit_token_at.
+		chores = append(chores, sweep(`commit_token`, `token`, `at < ?`, ` ORDER BY at`, before(keepTokens)))
+	}
+	return chores
 }
+
+// keepTokens is how long a transaction may be asked for whether it was
+// committed. No writer asks longer than [Config.Timeout].
+const keepTokens = time.Hour
 
 // keepRevocations is beyond the longest life that a token may be minted with
 // (tokens.max_ttl has a year as its default).
 const keepRevocations = 2 * 366 * 24 * time.Hour
 
-const notNeeded = `NOT EXISTS (SELECT 1 FROM job WHERE job.realm = m.realm AND job.grp = m.grp AND job.epoch < m.left_epoch)`
+const notNeeded = `NOT EXISTS (SELECT 1 FROM job WHERE job.realm = member.realm AND job.grp = member.grp AND job.epoch < member.left_epoch)`
 
 // dueEntry is an entry that periodic work looks at.
 type dueEntry struct {
@@ -158,7 +159,7 @@ func (t *tx) settle(now time.Time, limit int) (int, error) {
 }
 
 func (t *tx) settleEntry(e *dueEntry, c *counter, now time.Time) error {
-	const settled = `UPDATE offline_message SET status = ?, due = ? WHERE realm = ? AND client_id = ? AND seq = ?`
+	const settled = `UPDATE offline_message SET status = ?, due = ? WHERE realm = ? AND client_id = ? AND seq = ? AND status = 0`
 	at := unixMS(now)
 	keep := e.sent + t.cfg.Limits.HistoryRetention.Milliseconds()
 	acked := c == nil || e.seq <= c.cursor
@@ -172,7 +173,7 @@ func (t *tx) settleEntry(e *dueEntry, c *counter, now time.Time) error {
 		return t.exec(settled, statusWaiting, min(e.expires, keep), e.key.Realm, e.key.ID, int64(e.seq))
 	case e.expires <= at:
 		c.touch()
-		err := t.end(push.Placement{Client: e.key, Seq: e.seq}, statusWaiting, statusExpired, "")
+		_, err := t.end(push.Placement{Client: e.key, Seq: e.seq}, statusWaiting, statusExpired, "")
 		return err
 	}
 	again := max(t.cfg.Limits.HistoryRetention, time.Minute)
@@ -185,7 +186,7 @@ func (t *tx) sweepEntries(upTo int64, limit int) (int, error) {
 	if err := t.flush(); err != nil {
 		return 0, err
 	}
-	rows, err := t.query(`SELECT `+dueColumns+` FROM offline_message WHERE status > 0 AND due <= ? ORDER BY due LIMIT ?`, upTo, limit)
+	rows, err := t.query(`SELECT `+dueColumns+` FROM offline_message WHERE `+t.cfg.engine.ended+t.cfg.engine.endedOrder+` LIMIT ?`+t.cfg.engine.forUpdate, upTo, limit)
 	due, err := collect(rows, err, scanDue)
 	if err != nil {
 		return 0, err

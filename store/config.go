@@ -20,12 +20,18 @@ const (
 	SyncOff    Sync = "off"    // a power cut may lose the database
 )
 
-// Config is what [Open] needs. Only Path is required.
+// Config is what [Open] needs. Only Path, or DSN, is required.
 type Config struct {
 	// Path is the database file. Its folder is made where missing, and holds
 	// the lock that keeps a second server away and the database's mark.
 	Path string
-	// Sync is the durability of a commit. Empty is [SyncFull].
+	// DSN names a database of MySQL, MariaDB or TiDB instead of Path, as
+	// go-sql-driver/mysql writes it: user:password@tcp(host:3306)/sunzi.
+	// Time-outs in it hold; those that it leaves out follow from Timeout. Any
+	// number of servers may share the database.
+	DSN string
+	// Sync is the durability of a commit to Path. Empty is [SyncFull]. What
+	// is behind DSN decides by itself: see [Durability].
 	Sync Sync
 	// Limits are the domain's. The zero Config is [push.DefaultConfig].
 	Limits push.Config
@@ -50,6 +56,8 @@ type Config struct {
 	// by history, so that its push's status can still be asked for. Zero is
 	// an hour.
 	OfflineKeep time.Duration
+
+	engine *engine // by withDefaults
 }
 
 // Metrics are hooks, called by the writer; they must not block. Nil ones are
@@ -65,8 +73,15 @@ type Metrics struct {
 }
 
 func (c Config) withDefaults() (Config, error) {
-	if c.Path == "" {
-		return c, errors.New("store: no database file is configured")
+	switch {
+	case c.Path == "" && c.DSN == "":
+		return c, errors.New("store: no database file is configured, and no DSN")
+	case c.Path != "" && c.DSN != "":
+		return c, errors.New("store: a database file and a DSN are configured: choose one")
+	case c.DSN != "":
+		c.engine = &mysqlEngine
+	default:
+		c.engine = &sqliteEngine
 	}
 	switch c.Sync {
 	case "":
@@ -89,6 +104,14 @@ func (c Config) withDefaults() (Config, error) {
 	c.ReadConnections = orElse(c.ReadConnections, 4)
 	c.OfflineKeep = orElse(c.OfflineKeep, time.Hour)
 	return c, nil
+}
+
+// name is what people call the database; it has no password.
+func (c *Config) name() string {
+	if c.DSN == "" {
+		return c.Path
+	}
+	return mysqlName(c.DSN)
 }
 
 func orElse[T ~int | ~int64](v, otherwise T) T {

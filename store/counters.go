@@ -7,9 +7,10 @@ import (
 	"github.com/sunzi-push/sunzi/push"
 )
 
-// counter is a row of table client as the writer knows it. The writer is the
-// only one that changes the table, so that its copy is the truth until a
-// rollback.
+// counter is a row of table client as the writer knows it. On SQLite the writer
+// is the only one that changes the table, so that its copy is the truth until a
+// rollback; on an engine that is shared the row is locked when it is read, and
+// the copy is good until the transaction ends.
 type counter struct {
 	key         push.ClientKey
 	incarnation string
@@ -62,7 +63,7 @@ func (c *counters) trim() {
 	}
 }
 
-const counterColumns = `client_id, incarnation, born, head, cursor, read_cursor, total_bytes, acked_bytes, offline_head, created`
+const counterColumns = `client_id, incarnation, born, head, client.cursor, read_cursor, total_bytes, acked_bytes, offline_head, created`
 
 func (c *counter) scan(rows interface{ Scan(...any) error }) error {
 	return rows.Scan(&c.key.ID, &c.incarnation, &c.born, &c.head, &c.cursor, &c.read, &c.total, &c.acked, &c.offlineHead, &c.created)
@@ -106,6 +107,7 @@ func (t *tx) clients(realm string, ids []string) ([]*counter, error) {
 // is filled up with its last ID. Index: client's primary key.
 func (t *tx) load(realm string, ids []string) ([]counter, error) {
 	var all []counter
+	eng := t.cfg.engine
 	for len(ids) > 0 {
 		n := 1
 		if len(ids) > 1 {
@@ -117,7 +119,7 @@ func (t *tx) load(realm string, ids []string) ([]counter, error) {
 			args = append(args, ids[min(i, len(ids)-1)])
 		}
 		ids = ids[min(n, len(ids)):]
-		rows, err := t.query(t.w.insertSQL(insertShape{`SELECT ` + counterColumns + ` FROM client WHERE realm = ? AND client_id IN `, "", 1}, n), args...)
+		rows, err := t.query(t.w.insertSQL(insertShape{`SELECT ` + counterColumns + ` FROM client` + eng.byPrimary + `WHERE realm = ? AND client_id IN `, eng.forUpdate, 1}, n), args...)
 		found, err := collect(rows, err, func(r *sql.Rows, c *counter) error { return c.scan(r) })
 		if err != nil {
 			return nil, err
@@ -155,5 +157,5 @@ func (t *tx) flushCounters() error {
 			c.total, c.acked, int64(c.offlineHead), c.created)
 	}
 	t.dirty = t.dirty[:0]
-	return t.insertOr(sqliteSaveCounters, sqliteSaveConflict, columns, args)
+	return t.insertOr(t.cfg.engine.saveCounters, t.cfg.engine.saveConflict, columns, args)
 }

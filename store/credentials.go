@@ -96,7 +96,7 @@ func (s *Store) RevokeTokens(ctx context.Context, realm, client string, issuedBe
 		if err != nil {
 			return err
 		}
-		return t.exec(keepRevocation, realm, client, unixMS(issuedBefore))
+		return t.exec(t.cfg.engine.keepRevocation, realm, client, unixMS(issuedBefore))
 	})
 	if err != nil {
 		return 0, err

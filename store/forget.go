@@ -75,16 +75,16 @@ func (t *tx) empty(c *counter) (int, error) {
 // primary keys, member_client, token_client.
 func (t *tx) forget(key push.ClientKey) error {
 	// Tokens of outside issuers have no row to delete.
-	if err := t.exec(keepRevocation, key.Realm, key.ID, unixMS(t.now)); err != nil {
+	if err := t.exec(t.cfg.engine.keepRevocation, key.Realm, key.ID, unixMS(t.now)); err != nil {
 		return err
 	}
-	rows, err := t.query(`SELECT grp FROM member`+byMemberClient+`WHERE realm = ? AND client_id = ? AND left_epoch IS NULL`, key.Realm, key.ID)
+	rows, err := t.query(`SELECT grp FROM member`+t.cfg.engine.byMemberClient+`WHERE realm = ? AND client_id = ? AND left_epoch IS NULL`, key.Realm, key.ID)
 	groups, err := collect(rows, err, func(r *sql.Rows, s *string) error { return r.Scan(s) })
 	if err != nil {
 		return err
 	}
 	for _, name := range groups {
-		g, err := t.groupRow(key.Realm, name)
+		g, err := t.lockGroup(key.Realm, name)
 		if err != nil {
 			return err
 		}
@@ -112,6 +112,11 @@ func (t *tx) forget(key push.ClientKey) error {
 // any more. Indexes: primary keys, offline_message_id.
 func (t *tx) forgetBody(id int64) error {
 	var one int
+	if t.cfg.engine.shared { // nobody places it again meanwhile (placeAgain)
+		if _, err := t.row(`SELECT 1 FROM body WHERE id = ?`+t.cfg.engine.forUpdate, []any{id}, &one); err != nil {
+			return err
+		}
+	}
 	used, err := t.row(`SELECT 1 FROM offline_message WHERE id = ? UNION ALL SELECT 1 FROM job WHERE id = ? LIMIT 1`, []any{id, id}, &one)
 	if err != nil || used {
 		return err

@@ -41,7 +41,7 @@ func (s *Store) Join(ctx context.Context, realm, group, client string) (g push.G
 // Leave implements [push.Groups].
 func (s *Store) Leave(ctx context.Context, realm, group, client string) (g push.Group, changed bool, err error) {
 	err = s.do(ctx, 300, func(t *tx) error {
-		row, err := t.groupRow(realm, group)
+		row, err := t.lockGroup(realm, group)
 		if err != nil {
 			return err
 		}
@@ -92,10 +92,21 @@ func (s *Store) SetEvents(ctx context.Context, realm, group string, on bool) (g 
 
 const groupQuery = `SELECT epoch, members, events FROM grp WHERE realm = ? AND name = ?`
 
-// groupRow is nil where there is no such group. Index: grp's primary key.
+// groupRow is nil where there is no such group. What it reads is committed, or
+// this transaction's own: memberships up to its epoch are there to be read.
 func (t *tx) groupRow(realm, name string) (*push.Group, error) {
+	return t.readGroup(groupQuery, realm, name)
+}
+
+// lockGroup is groupRow for those who change the group.
+func (t *tx) lockGroup(realm, name string) (*push.Group, error) {
+	return t.readGroup(groupQuery+t.cfg.engine.forUpdate, realm, name)
+}
+
+// readGroup's index: grp's primary key.
+func (t *tx) readGroup(query, realm, name string) (*push.Group, error) {
 	g := push.Group{Realm: realm, Name: name}
-	found, err := t.row(groupQuery, []any{realm, name}, &g.Epoch, &g.Members, &g.Events)
+	found, err := t.row(query, []any{realm, name}, &g.Epoch, &g.Members, &g.Events)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -104,7 +115,7 @@ func (t *tx) groupRow(realm, name string) (*push.Group, error) {
 
 // makeGroup is the group, made where it is not there yet.
 func (t *tx) makeGroup(realm, name string) (*push.Group, error) {
-	g, err := t.groupRow(realm, name)
+	g, err := t.lockGroup(realm, name)
 	if err != nil || g != nil {
 		return g, err
 	}

@@ -73,7 +73,7 @@ func (t *tx) expand(limit int) (int, error) {
 	}
 	var j job
 	// Index: job's primary key; push IDs grow with time.
-	found, err := t.row(`SELECT id, realm, grp, epoch, last_client, last_born, content FROM job ORDER BY id LIMIT 1`, nil,
+	found, err := t.row(`SELECT id, realm, grp, epoch, last_client, last_born, content FROM job ORDER BY id LIMIT 1`+t.cfg.engine.forUpdate, nil,
 		&j.id, &j.realm, &j.group, &j.epoch, &j.lastClient, &j.lastBorn, &j.content)
 	if err != nil || !found {
 		return 0, err

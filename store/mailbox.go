@@ -111,7 +111,7 @@ func (s *Store) Read(ctx context.Context, key push.ClientKey, after uint64, maxE
 	defer cancel()
 	var head, cursor uint64
 	// Index: client's primary key.
-	known, err := s.row(ctx, `SELECT head, cursor FROM client WHERE realm = ? AND client_id = ?`, []any{key.Realm, key.ID}, &head, &cursor)
+	known, err := s.row(ctx, `SELECT head, client.cursor FROM client WHERE realm = ? AND client_id = ?`, []any{key.Realm, key.ID}, &head, &cursor)
 	if err != nil {
 		return push.Page{}, failed(err)
 	}
@@ -257,8 +257,11 @@ func (s *Store) Register(ctx context.Context, key push.ClientKey, at time.Time) 
 		if c != nil {
 			return push.Errorf(push.CodeClientExists, "client %q is registered already", key.ID)
 		}
-		t.w.mark.born++ // written with the group; a number that a rollback leaves out is no harm
-		c = &counter{key: key, incarnation: newIncarnation(), born: t.w.mark.born, created: unixMS(at)}
+		born, err := t.nextBorn()
+		if err != nil {
+			return err
+		}
+		c = &counter{key: key, incarnation: newIncarnation(), born: born, created: unixMS(at)}
 		t.counters.rows[key] = c
 		return t.exec(`INSERT INTO client (realm, client_id, incarnation, born, created) VALUES (?, ?, ?, ?, ?)`,
 			key.Realm, key.ID, c.incarnation, c.born, c.created)

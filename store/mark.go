@@ -7,6 +7,9 @@ package store
 // synchronous=FULL, cut off by a power failure). What is placed in it next takes
 // sequences that clients may know already, with other messages. So every mailbox
 // gets a new incarnation before anybody is served.
+//
+// All of it is SQLite's alone: a server of its own keeps its own copies, and a
+// row that every commit changes would make all nodes wait for each other.
 
 import (
 	"bytes"
@@ -40,6 +43,9 @@ type marker struct {
 
 // loadMark reads the row after connecting. Index: none, there is one row.
 func (w *writer) loadMark() error {
+	if w.store.cfg.engine.shared {
+		return nil
+	}
 	var commits, born int64
 	found, err := w.row(`SELECT id, commits, born FROM store`, nil, &w.mark.id, &commits, &born)
 	if err == nil && !found {
@@ -49,10 +55,27 @@ func (w *writer) loadMark() error {
 	return err
 }
 
+// nextBorn numbers a registration, in the order of commits: on a shared engine
+// the row stays locked until then. The number is written with the group; one
+// that a rollback leaves out is no harm. Index: none, there is one row.
+func (t *tx) nextBorn() (int64, error) {
+	if !t.cfg.engine.shared {
+		t.w.mark.born++
+		return t.w.mark.born, nil
+	}
+	if t.born == 0 {
+		if _, err := t.row(`SELECT born FROM store`+t.cfg.engine.forUpdate, nil, &t.born); err != nil {
+			return 0, err
+		}
+	}
+	t.born++
+	return t.born, t.exec(`UPDATE store SET born = ?`, t.born)
+}
+
 // flushMark counts the group as one commit, where it changed anything. Index:
 // store's primary key.
 func (t *tx) flushMark() error {
-	if !t.changed {
+	if !t.changed || t.cfg.engine.shared {
 		return nil
 	}
 	m := &t.w.mark

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/pressly/goose/v3"
-
-	"github.com/sunzi-push/sunzi/store/migrations"
 )
 
 // Migrate brings the schema up to what this binary knows, one version at a
@@ -22,13 +19,13 @@ func Migrate(ctx context.Context, cfg Config) (from, to int64, err error) {
 		}
 		from, to = have, want
 		if have > want {
-			return fmt.Errorf("store: %s is at schema version %d and this binary knows up to %d: run a newer sunzi", cfg.Path, have, want)
+			return fmt.Errorf("store: %s is at schema version %d and this binary knows up to %d: run a newer sunzi", cfg.name(), have, want)
 		}
 		if have == want {
 			return nil
 		}
 		if _, err := p.Up(ctx); err != nil {
-			return fmt.Errorf("store: the schema of %s can't be brought from version %d to %d: %w", cfg.Path, have, want, err)
+			return fmt.Errorf("store: the schema of %s can't be brought from version %d to %d: %w", cfg.name(), have, want, err)
 		}
 		return nil
 	})
@@ -61,17 +58,21 @@ func withSchema(ctx context.Context, cfg Config, f func(*goose.Provider) error) 
 	if err != nil {
 		return err
 	}
-	db, err := openSQLite(ctx, cfg, 1, writerCache)
+	db, err := cfg.engine.open(ctx, &cfg, forSchema)
 	if err != nil {
 		return err
 	}
-	steps, err := fs.Sub(migrations.SQLite, "sqlite")
+	unlock, err := lockSchema(ctx, &cfg, db)
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, steps)
+	steps, err := cfg.engine.steps()
 	if err != nil {
-		return errors.Join(fmt.Errorf("store: the schema's steps can't be read: %w", err), db.Close())
+		return errors.Join(err, unlock(), db.Close())
 	}
-	return errors.Join(f(p), p.Close()) // closes db
+	p, err := goose.NewProvider(cfg.engine.schema, db, steps)
+	if err != nil {
+		return errors.Join(fmt.Errorf("store: the schema's steps can't be read: %w", err), unlock(), db.Close())
+	}
+	return errors.Join(f(p), unlock(), p.Close()) // closes db
 }

@@ -20,7 +20,7 @@ import (
 type Store struct {
 	// static after Open
 	cfg     Config
-	lock    *os.File
+	lock    *os.File // nil where servers share the database
 	read    *sql.DB
 	queue   chan *op      // never closed
 	closing chan struct{} // closed by Close
@@ -53,6 +53,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.engine.shared {
+		return open(ctx, cfg, nil)
+	}
 	lock, err := lockFolder(cfg.Path)
 	if err != nil {
 		return nil, err
@@ -71,11 +74,11 @@ func open(ctx context.Context, cfg Config, lock *os.File) (*Store, error) {
 	if _, _, err := Migrate(ctx, cfg); err != nil {
 		return nil, err
 	}
-	write, err := openSQLite(ctx, cfg, 1, writerCache)
+	write, err := cfg.engine.open(ctx, &cfg, forWriting)
 	if err != nil {
 		return nil, err
 	}
-	read, err := openSQLite(ctx, cfg, cfg.ReadConnections, readerCache)
+	read, err := cfg.engine.open(ctx, &cfg, forReading)
 	if err != nil {
 		return nil, errors.Join(err, write.Close())
 	}
@@ -111,7 +114,10 @@ func (s *Store) Close() error {
 			s.closeErr = errors.Join(s.closeErr, stmt.(*sql.Stmt).Close())
 			return true
 		})
-		s.closeErr = errors.Join(s.closeErr, s.read.Close(), s.lock.Close())
+		s.closeErr = errors.Join(s.closeErr, s.read.Close())
+		if s.lock != nil {
+			s.closeErr = errors.Join(s.closeErr, s.lock.Close())
+		}
 	})
 	return s.closeErr
 }

@@ -114,7 +114,7 @@ func (t *tx) newer(d *delivery, c *counter) (bool, error) {
 		}
 	}
 	var one int
-	return t.row(`SELECT 1 FROM offline_message`+byCollapseKey+`WHERE realm = ? AND client_id = ? AND collapse_key = ?
+	return t.row(`SELECT 1 FROM offline_message`+t.cfg.engine.byCollapseKey+`WHERE realm = ? AND client_id = ? AND collapse_key = ?
 		AND status = 0 AND seq > ? AND expires > ? AND send_time > ? LIMIT 1`,
 		[]any{c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now), unixMS(d.message.Sent)}, &one)
 }
@@ -127,13 +127,19 @@ func (t *tx) endCollapsed(d *delivery, c *counter) error {
 			return err
 		}
 	}
-	// Indexes: offline_message_collapse, body's primary key.
-	if err := t.exec(`DELETE FROM body WHERE id IN (SELECT id FROM offline_message`+byCollapseKey+`WHERE realm = ? AND client_id = ? AND collapse_key = ?
-		AND status = 0 AND seq > ? AND expires > ? AND shared = 3)`,
-		c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now)); err != nil {
+	rows, err := t.query(`SELECT id FROM offline_message`+t.cfg.engine.byCollapseKey+`WHERE realm = ? AND client_id = ? AND collapse_key = ?
+		AND status = 0 AND seq > ? AND expires > ? AND shared = 3`,
+		c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now))
+	apart, err := collect(rows, err, func(r *sql.Rows, id *int64) error { return r.Scan(id) })
+	if err != nil {
 		return err
 	}
-	n, err := t.execCount(`UPDATE offline_message`+byCollapseKey+`SET status = 4, msg = NULL, due = ?
+	for _, id := range apart { // Index: body's primary key.
+		if err := t.exec(`DELETE FROM body WHERE id = ?`, id); err != nil {
+			return err
+		}
+	}
+	n, err := t.execCount(`UPDATE offline_message`+t.cfg.engine.byCollapseKey+`SET status = 4, msg = NULL, due = ?
 		WHERE realm = ? AND client_id = ? AND collapse_key = ? AND status = 0 AND seq > ? AND expires > ?`,
 		unixMS(t.now.Add(t.cfg.keepEnded())), c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now))
 	if n > 0 {
@@ -164,7 +170,7 @@ func (t *tx) makeRoom(d *delivery, c *counter) (bool, error) {
 			return false, err
 		}
 		// Index: offline_message_collapse.
-		if _, err := t.row(`SELECT COUNT(*), COALESCE(SUM(size), 0) FROM offline_message`+byCollapseKey+`
+		if _, err := t.row(`SELECT COUNT(*), COALESCE(SUM(size), 0) FROM offline_message`+t.cfg.engine.byCollapseKey+`
 			WHERE realm = ? AND client_id = ? AND collapse_key = ? AND status = 0 AND seq > ? AND expires > ?`,
 			[]any{c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now)}, &ending, &endingBytes); err != nil {
 			return false, err
@@ -256,7 +262,7 @@ func (t *tx) findVictims(c *counter, limit int) error {
 // drop drops the first n victims.
 func (t *tx) drop(c *counter, n int) error {
 	for _, v := range c.victims[:n] {
-		if err := t.end(push.Placement{Client: c.key, Seq: v.seq}, statusWaiting, statusDropped, reasonQuota); err != nil {
+		if _, err := t.end(push.Placement{Client: c.key, Seq: v.seq}, statusWaiting, statusDropped, reasonQuota); err != nil {
 			return err
 		}
 		c.gone++
@@ -267,16 +273,21 @@ func (t *tx) drop(c *counter, n int) error {
 }
 
 // end moves an entry from one status to its last and lets go of its content;
-// nothing happens where the entry has another. Index: offline_message's primary
+// false where the entry has another. Index: offline_message's primary
 // key.
-func (t *tx) end(at push.Placement, from, to int, reason string) error {
+func (t *tx) end(at push.Placement, from, to int, reason string) (bool, error) {
 	n, err := t.execCount(`UPDATE offline_message SET status = ?, reason = ?, code = 0, msg = NULL, due = ?
 		WHERE realm = ? AND client_id = ? AND seq = ? AND status = ?`,
 		to, reason, unixMS(t.now.Add(t.cfg.keepEnded())), at.Client.Realm, at.Client.ID, int64(at.Seq), from)
 	if err != nil || n == 0 {
-		return err
+		return false, err
 	}
 	// Indexes: primary keys.
-	return t.exec(`DELETE FROM body WHERE id = (SELECT id FROM offline_message WHERE realm = ? AND client_id = ? AND seq = ? AND shared = 3)`,
-		at.Client.Realm, at.Client.ID, int64(at.Seq))
+	var id int64
+	apart, err := t.row(`SELECT id FROM offline_message WHERE realm = ? AND client_id = ? AND seq = ? AND shared = 3`,
+		[]any{at.Client.Realm, at.Client.ID, int64(at.Seq)}, &id)
+	if err != nil || !apart {
+		return true, err
+	}
+	return true, t.exec(`DELETE FROM body WHERE id = ?`, id)
 }

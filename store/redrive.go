@@ -135,6 +135,13 @@ func (t *tx) placeAgain(c *counter, l *deadLetter) (int, error) {
 	if l.expires != never {
 		d.expires = unixMS(t.now) + l.expires - l.sent
 	}
+	if d.apart() && t.cfg.engine.shared { // whoever lets go of it looks for entries under this lock
+		var one int
+		kept, err := t.row(`SELECT 1 FROM body WHERE id = ?`+t.cfg.engine.forUpdate, []any{l.id}, &one)
+		if err != nil || !kept {
+			return 0, err
+		}
+	}
 	// A full mailbox must not cost the dead letter: it stays one.
 	if fits, err := t.makeRoom(d, c); err != nil || !fits {
 		return -1, err

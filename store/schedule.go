@@ -74,7 +74,7 @@ func (t *tx) release(now time.Time, limit int) (int, error) {
 		id      int64
 		content []byte
 	}
-	rows, err := t.query(`SELECT id, content FROM envelope WHERE not_before <= ? ORDER BY not_before, id LIMIT ?`, unixMS(now), limit)
+	rows, err := t.query(`SELECT id, content FROM envelope WHERE not_before <= ? ORDER BY not_before, id LIMIT ?`+t.cfg.engine.forUpdate, unixMS(now), limit)
 	due, err := collect(rows, err, func(r *sql.Rows, v *scheduled) error { return r.Scan(&v.id, &v.content) })
 	if err != nil {
 		return 0, err

@@ -8,34 +8,47 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 
+	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
+
+	"github.com/sunzi-push/sunzi/store/migrations"
 )
 
-const sqliteBegin = "BEGIN IMMEDIATE"
+var sqliteEngine = engine{
+	schema: goose.DialectSQLite3,
+	steps:  func() (fs.FS, error) { return fs.Sub(migrations.SQLite, "sqlite") },
+	open:   openSQLite,
+	begin:  "BEGIN IMMEDIATE",
 
-// Counter rows are overwritten many a statement; every row is there already, so
-// that only the second half ever happens (MySQL: ON DUPLICATE KEY UPDATE).
-const (
-	sqliteSaveCounters = `INSERT INTO client (realm, client_id, incarnation, born, head, cursor, read_cursor,
-	total_bytes, acked_bytes, offline_head, created) VALUES `
-	sqliteSaveConflict = ` ON CONFLICT (realm, client_id) DO UPDATE SET incarnation = excluded.incarnation,
-	head = excluded.head, cursor = excluded.cursor, read_cursor = excluded.read_cursor, total_bytes = excluded.total_bytes,
-	acked_bytes = excluded.acked_bytes, offline_head = excluded.offline_head`
-)
+	// Counter rows are overwritten many a statement; every row is there
+	// already, so that only the second half ever happens.
+	saveCounters: `INSERT INTO client (realm, client_id, incarnation, born, head, cursor, read_cursor,
+		total_bytes, acked_bytes, offline_head, created) VALUES `,
+	saveConflict: ` ON CONFLICT (realm, client_id) DO UPDATE SET incarnation = excluded.incarnation,
+		head = excluded.head, cursor = excluded.cursor, read_cursor = excluded.read_cursor, total_bytes = excluded.total_bytes,
+		acked_bytes = excluded.acked_bytes, offline_head = excluded.offline_head`,
+	keepRevocation: `INSERT INTO revocation (realm, client_id, issued_before) VALUES (?, ?, ?)
+		ON CONFLICT (realm, client_id) DO UPDATE SET issued_before = max(issued_before, excluded.issued_before)`,
 
-// keepRevocation keeps the latest revocation of a client's tokens.
-const keepRevocation = `INSERT INTO revocation (realm, client_id, issued_before) VALUES (?, ?, ?)
-	ON CONFLICT (realm, client_id) DO UPDATE SET issued_before = max(issued_before, excluded.issued_before)`
+	// The planner would take a longer range of the primary key, which it
+	// thinks is short since it keeps no statistics.
+	byCollapseKey:  ` INDEXED BY offline_message_collapse `,
+	byMemberClient: ` INDEXED BY member_client `,
+	byPrimary:      ` `,
+	ended:          `status > 0 AND due <= ?`,
+	endedOrder:     ` ORDER BY due`,
 
-// Where SQLite's planner would take a longer range of the primary key, which it
-// thinks is short since it keeps no statistics. MySQL says FORCE INDEX.
-const (
-	byCollapseKey  = ` INDEXED BY offline_message_collapse `
-	byMemberClient = ` INDEXED BY member_client `
-)
+	remove: func(table, key, where, order string) string {
+		return `DELETE FROM ` + table + ` WHERE (` + key + `) IN (SELECT ` + key + ` FROM
+			(SELECT ` + key + ` FROM ` + table + ` WHERE ` + where + order + ` LIMIT ?) old)`
+	},
+	broken: brokenSQLite,
+	again:  func(error) bool { return false }, // nobody else writes
+}
 
 // Page caches in KiB, a connection each. The writer's holds the pages that
 // concurrent pushes change again and again; the readers' are small, for the
@@ -45,10 +58,14 @@ const (
 	readerCache = 2 << 10
 )
 
-// openSQLite opens a pool of at most n connections. The WAL is checkpointed by
+// openSQLite opens a pool of connections. The WAL is checkpointed by
 // the writer's own commits; the timeout on a busy file matters only beside
 // tools that read the file.
-func openSQLite(ctx context.Context, cfg Config, n, cacheKiB int) (*sql.DB, error) {
+func openSQLite(ctx context.Context, cfg *Config, use poolUse) (*sql.DB, error) {
+	n, cacheKiB := 1, writerCache
+	if use == forReading {
+		n, cacheKiB = cfg.ReadConnections, readerCache
+	}
 	// SQLite makes its files readable to all; what is in them is not for all.
 	f, err := os.OpenFile(cfg.Path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -105,9 +122,8 @@ var sqliteBroken = map[int]bool{
 	26: true, // NOTADB
 }
 
-// broken reports whether err is of the file or disk, so that trying each
-// operation on its own would only repeat it.
-func broken(err error) bool {
+// brokenSQLite reports whether err is of the file or disk.
+func brokenSQLite(err error) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && sqliteBroken[e.Code()&0xff]
 }

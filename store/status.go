@@ -191,7 +191,7 @@ func (s *Store) History(ctx context.Context, key push.ClientKey, q push.HistoryQ
 		return push.HistoryPage{}, err
 	}
 	var cursor, read uint64
-	known, err := s.row(ctx, `SELECT cursor, read_cursor FROM client WHERE realm = ? AND client_id = ?`, []any{key.Realm, key.ID}, &cursor, &read)
+	known, err := s.row(ctx, `SELECT client.cursor, read_cursor FROM client WHERE realm = ? AND client_id = ?`, []any{key.Realm, key.ID}, &cursor, &read)
 	if err != nil {
 		return push.HistoryPage{}, failed(err)
 	}

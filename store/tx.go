@@ -3,8 +3,9 @@ package store
 import (
 	"database/sql"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
-
 	"time"
 
 	"github.com/sunzi-push/sunzi/push"
@@ -28,6 +29,8 @@ type tx struct {
 	heard    []heard // for the listener
 	placed   int     // entries made in this group
 	changed  bool    // a row was changed
+	born     int64   // last registration number given out, where servers share; 0: none yet
+	token    []byte  // names the transaction, where servers share
 }
 
 type heard struct {
@@ -37,6 +40,9 @@ type heard struct {
 
 // run executes the operations in order. An error that is no answer stops it.
 func (t *tx) run(group []*op) error {
+	if err := t.lockClients(group); err != nil {
+		return err
+	}
 	for _, o := range group {
 		o.err = o.run(t)
 		var answer *push.Error
@@ -47,7 +53,29 @@ func (t *tx) run(group []*op) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	return t.flushMark()
+	return firstError(t.flushMark(), t.putToken())
+}
+
+// lockClients reads the counter rows that the operations have named, in the
+// order in which every writer takes them.
+func (t *tx) lockClients(group []*op) error {
+	if !t.cfg.engine.shared {
+		return nil
+	}
+	named := make(map[string][]string)
+	for _, o := range group {
+		for _, key := range o.keys {
+			named[key.Realm] = append(named[key.Realm], key.ID)
+		}
+	}
+	for _, realm := range slices.Sorted(maps.Keys(named)) {
+		ids := named[realm]
+		slices.Sort(ids)
+		if _, err := t.load(realm, slices.Compact(ids)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tell lets the listener hear what the committed group placed, in its order.

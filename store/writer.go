@@ -27,7 +27,8 @@ type op struct {
 	// answer, and nothing of the operation was written; any other error is
 	// the database's and rolls back the group.
 	run  func(*tx) error
-	size int // bytes that it writes, roughly
+	size int              // bytes that it writes, roughly
+	keys []push.ClientKey // whose counter rows it needs, where it knows
 
 	state atomic.Int32  // opWaiting, then opTaken by the writer or opWithdrawn by its caller
 	err   error         // written by the writer before done
@@ -45,9 +46,17 @@ const (
 // taken yet is withdrawn (CodeNoStore: nothing happened); of one that was, the
 // outcome is unknown (CodeTimeout).
 func (s *Store) do(ctx context.Context, size int, run func(*tx) error) error {
+	return s.doFor(ctx, size, nil, run)
+}
+
+// doFor is do for an operation that knows whose counter rows it needs: where
+// servers share the database, a commit group locks those of all its operations
+// before anything else, in the order of their keys, so that groups wait for
+// each other instead of deadlocking.
+func (s *Store) doFor(ctx context.Context, size int, keys []push.ClientKey, run func(*tx) error) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	o := &op{run: run, size: size, done: make(chan struct{}, 1)}
+	o := &op{run: run, size: size, keys: keys, done: make(chan struct{}, 1)}
 	select {
 	case <-s.closing:
 		return errClosed()
@@ -161,22 +170,28 @@ func (w *writer) commit(group []*op) {
 	if f := w.store.cfg.Metrics.Waiting; f != nil {
 		f(len(w.store.queue))
 	}
-	err := w.attempt(group)
+	until := time.Now().Add(w.store.cfg.Timeout)
+	err := w.attempts(group, until)
 	if err == nil {
 		return
 	}
-	lost := errors.Is(err, errCommit) || broken(err)
+	lost := errors.Is(err, errCommit) || errors.Is(err, errUnknown) || w.store.cfg.engine.broken(err)
 	w.store.cfg.Log.Warn("a commit group was rolled back", "operations", len(group), "connection_lost", lost, "err", err)
 	if lost || len(group) == 1 {
 		w.disconnect() // what the next transaction sees is read from the file again
-		settle(group, failed(err))
+		settle(group, told(err))
 		return
 	}
+	until = until.Add(w.store.cfg.Timeout)
 	for i := range group {
-		if err := w.attempt(group[i : i+1]); err != nil {
+		if w.store.cfg.engine.shared && time.Now().After(until) { // who still waits for rows, waits for all
+			settle(group[i:], failed(err))
+			return
+		}
+		if err := w.attempts(group[i:i+1], until); err != nil {
 			w.store.cfg.Log.Error("an operation failed in the database", "err", err)
 			w.disconnect()
-			settle(group[i:i+1], failed(err))
+			settle(group[i:i+1], told(err))
 		}
 	}
 }
@@ -206,15 +221,16 @@ func (w *writer) attempt(group []*op) error {
 	if err := w.connect(); err != nil {
 		return err
 	}
-	if err := w.exec(sqliteBegin); err != nil {
+	if err := w.control(w.store.cfg.engine.begin); err != nil {
 		return err
+	}
+	if w.store.cfg.engine.shared {
+		w.counters.drop() // others have written since
 	}
 	t := &tx{w: w, cfg: &w.store.cfg, counters: w.counters, now: w.store.cfg.Clock()}
 	err := t.run(group)
 	if err == nil {
-		if err = w.exec("COMMIT"); err != nil {
-			err = errors.Join(errCommit, err)
-		}
+		err = w.end(t)
 	}
 	if err != nil {
 		w.rollback()
@@ -244,7 +260,10 @@ func (w *writer) rollback() {
 	if f := w.store.cfg.Metrics.Failed; f != nil {
 		f()
 	}
-	if err := w.exec("ROLLBACK"); err != nil {
+	if w.conn == nil {
+		return
+	}
+	if err := w.control("ROLLBACK"); err != nil {
 		// After some errors SQLite has rolled back by itself; after others the
 		// connection is beyond use. A new one is right for both.
 		w.disconnect()
@@ -255,17 +274,34 @@ func (w *writer) connect() error {
 	if w.conn != nil {
 		return nil
 	}
-	conn, err := w.db.Conn(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), w.store.cfg.Timeout)
+	defer cancel()
+	conn, err := w.db.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	w.conn, w.stmts = conn, make(map[string]*sql.Stmt)
 	w.counters.drop()
-	if err := w.loadMark(); err != nil {
-		w.disconnect()
-		return err
+	if s := w.store.cfg.engine.session; s != "" {
+		err = w.control(s)
 	}
-	return nil
+	if err == nil {
+		err = w.loadMark()
+	}
+	if err != nil {
+		w.disconnect()
+	}
+	return err
+}
+
+// control runs a statement without arguments. MySQL does not prepare all of
+// them, and asks no round trip more for those that are not.
+func (w *writer) control(query string) error {
+	if !w.store.cfg.engine.shared {
+		return w.exec(query)
+	}
+	_, err := w.conn.ExecContext(context.Background(), query)
+	return err
 }
 
 // disconnect closes the connection with everything that was cached of it.
@@ -294,8 +330,8 @@ func (w *writer) stmt(query string) (*sql.Stmt, error) {
 	return stmt, err
 }
 
-// exec runs on the writer's connection, without a deadline: a statement that
-// was begun is finished, callers stop waiting by themselves.
+// exec runs on the writer's connection, without a deadline of its own: a
+// statement that was begun is finished, callers stop waiting by themselves.
 func (w *writer) exec(query string, args ...any) error {
 	_, err := w.execCount(query, args...)
 	return err

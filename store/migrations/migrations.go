@@ -8,3 +8,8 @@ import "embed"
 //
 //go:embed sqlite/*.sql
 var SQLite embed.FS
+
+// MySQL is the folder "mysql" of steps for MySQL, MariaDB and TiDB.
+//
+//go:embed mysql/*.sql
+var MySQL embed.FS
