@@ -1,0 +1,18 @@
+// Package chaos tries to break the promises of GUARANTEES.md: it pushes to
+// clients that come and go while nodes, database and links fail, writes down
+// what each party saw, and judges from these logs alone whether anything was
+// lost, invented, reordered or handled twice.
+//
+// Read first: [Event] (what is written down), [Judge] (a pure function from
+// logs to violations, one rule each), [NewPlan] (who pushes what to whom and
+// how clients live, from a seed), then [Run], which puts a plan and a fault
+// schedule together against nodes that somebody else started.
+//
+// A [Journal] may be used from any goroutine. A [Log] has one writer, but its
+// methods lock, since one client may hold two sockets. Judge and NewPlan keep
+// no state. Run owns every goroutine that it starts and returns after they
+// have ended.
+//
+// It starts no process and knows no fault's means: executors are handed in
+// ([Executor]). The seed fixes workload and faults, not the interleaving.
+package chaos
