@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"crypto/tls"
 	"errors"
 	"net/netip"
 	"sync/atomic"
@@ -45,6 +46,7 @@ const (
 	flagSlow                          // counted among slow sessions
 	flagCounted                       // its close was counted
 	flagReplayed                      // its replay came to its end
+	flagTLS                           // has rare.tls
 )
 
 // conn is one connection and the session on it. It is kept small: a server
@@ -99,6 +101,7 @@ type rare struct {
 	device  string // the token is bound to it
 	minted  string // a token for welcome
 	tokenID string // one that is not 16 bytes of base64url
+	tls     *tls.Conn
 }
 
 // Codes of a close that no close frame carried.
@@ -119,8 +122,8 @@ func (c *conn) limits() frame.Limits {
 }
 
 // read takes what is there, once, and acts on it. The bytes stand in the
-// loop's buffer only until the return: what is incomplete is the reader's. A
-// TLS connection would decrypt here, and encrypt in write.
+// loop's buffer only until the return: what is incomplete is the reader's, or
+// tls.Conn's.
 func (c *conn) read() {
 	n, err := poll.Read(int(c.fd), c.loop.rbuf)
 	switch {
@@ -132,6 +135,10 @@ func (c *conn) read() {
 	}
 	c.loop.count.bytesIn.Add(uint64(n))
 	c.pongAt = 0
+	if c.has(flagTLS) {
+		c.decrypt(c.loop.rbuf[:n])
+		return
+	}
 	c.take(c.loop.rbuf[:n])
 }
 
@@ -270,8 +277,10 @@ func (c *conn) finish() {
 	switch {
 	case c.phase != phaseClosing || c.out != nil:
 	case c.has(flagPeerDone):
+		c.farewell()
 		c.end(0)
 	case c.has(flagDeaf):
+		c.farewell()
 		c.phase = phaseLinger
 		if err := poll.CloseWrite(int(c.fd)); err != nil {
 			c.end(0)
@@ -297,7 +306,7 @@ func (c *conn) end(code push.CloseCode) {
 	c.markFast()
 	c.reader, c.out = nil, nil
 	c.waiting.Store(0)
-	l.cork = l.cork[:0]
+	l.cork, l.sealed = l.cork[:0], l.sealed[:0]
 	l.slots[c.slot] = nil
 	l.free = append(l.free, c.slot)
 	l.count.sockets.Add(-1)

@@ -30,7 +30,7 @@
 // # What it does not do
 //
 // It keeps no message: the mailbox is the queue, and a session that can't keep
-// up replays from it. TLS is not read here yet: the socket must be plain TCP.
+// up replays from it. TLS is read here where the listener is [ListenTLS]'s.
 // RFC 7692 (compression) is never negotiated.
 package hub
 

@@ -75,6 +75,8 @@ type loop struct {
 	reader  *frame.Reader
 	rbuf    []byte
 	cork    []byte             // what is gathered for the one connection at work
+	sealed  []byte             // its ciphertext, where it has TLS
+	plain   []byte             // one record decrypted; nil until there is TLS
 	scratch []byte             // one message being encoded
 	msg     wire.ClientMessage // one message being decoded
 }
@@ -203,6 +205,9 @@ func (l *loop) giveBack(batch []command) {
 	}
 	if cap(l.cork) > 4*corkSpill {
 		l.cork = nil
+	}
+	if cap(l.sealed) > 4*corkSpill {
+		l.sealed = nil
 	}
 }
 

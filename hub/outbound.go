@@ -130,7 +130,17 @@ func (c *conn) flush() {
 	l := c.loop
 	p := l.cork
 	l.cork = l.cork[:0]
-	if len(p) == 0 || c.phase == phaseDead {
+	if c.phase == phaseDead {
+		return
+	}
+	if c.has(flagTLS) {
+		var err error
+		if p, err = c.seal(p); err != nil {
+			c.end(codeAbnormal)
+			return
+		}
+	}
+	if len(p) == 0 {
 		return
 	}
 	if c.out == nil {

@@ -106,6 +106,9 @@ func (c *conn) begin(up upgraded) {
 	if len(up.early) > 0 {
 		c.take(up.early)
 	}
+	if c.has(flagTLS) && c.phase != phaseDead {
+		c.decrypt(nil) // what came with the last record of the request
+	}
 }
 
 // message acts on one message of the client.

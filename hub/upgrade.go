@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/sunzi-push/sunzi/api/wire"
-	"github.com/sunzi-push/sunzi/hub/poll"
 	"github.com/sunzi-push/sunzi/push"
 )
 
@@ -233,29 +232,22 @@ func (h *Hub) handOver(w http.ResponseWriter, q *request, c *conn, up upgraded) 
 		h.log.Warn("upgrade failed", "remote", q.remote, "err", err)
 		return false
 	}
-	if q.r.TLS != nil {
-		h.gate.release(q.remote.Addr())
-		h.refuse(w, upgradeError, http.StatusNotImplemented, push.CodeInternal, "WebSockets over TLS need a proxy that ends TLS")
-		return false
-	}
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		h.gate.release(q.remote.Addr())
 		h.refuse(w, upgradeError, http.StatusInternalServerError, push.CodeInternal, "this connection can't be upgraded")
 		return false
 	}
-	early, err := answer(nc, rw, q, h.cfg.UpgradeTimeout)
-	if err != nil {
+	if up.early, err = answer(nc, rw, q, h.cfg.UpgradeTimeout); err != nil {
 		_ = nc.Close()
 		return fail(err)
 	}
-	fd, err := poll.Detach(nc)
+	more, err := c.moveIn(nc)
 	if err != nil {
 		return fail(err)
 	}
-	up.early = early
+	up.early = append(up.early, more...)
 	now := time.Now()
-	c.fd = int32(fd)
 	c.connected = now.UnixMilli()
 	c.lastMsg.Store(c.connected)
 	if !c.loop.post(command{c: c, kind: cmdAdd, x: up}) {
