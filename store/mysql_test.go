@@ -1,0 +1,217 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sunzi-push/sunzi/push"
+	"github.com/sunzi-push/sunzi/push/pushtest"
+)
+
+func TestContractOnMySQL(t *testing.T) {
+	pushtest.All(t, func(t *testing.T, o pushtest.Options) (pushtest.Store, func() pushtest.Store) {
+		cfg := Config{DSN: server.dsn(t), Limits: o.Config, Clock: o.Now, Listener: o.Listener}
+		s := openMore(t, cfg)
+		return s, func() pushtest.Store {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			return openMore(t, cfg)
+		}
+	})
+}
+
+// openMore opens one more store on the database; the test's end closes it.
+func openMore(t *testing.T, cfg Config) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// openTwo opens two stores on one database, with some clients c0000 and so on.
+func openTwo(t *testing.T, clients int) [2]*Store {
+	t.Helper()
+	cfg := Config{DSN: server.dsn(t)}
+	two := [2]*Store{openMore(t, cfg), openMore(t, cfg)}
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() {
+			if err := two[i%2].Register(t.Context(), push.ClientKey{ID: clientName(i)}, time.Now()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	return two
+}
+
+func clientName(i int) string { return fmt.Sprintf("c%04d", i) }
+
+// idsOf are the pushes in a mailbox, whose places must have no holes.
+func idsOf(t *testing.T, s *Store, client string) map[int64]int {
+	t.Helper()
+	p, err := s.Read(contextOf(t), push.ClientKey{ID: client}, 0, 10_000, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make(map[int64]int)
+	for i, it := range p.Items {
+		if it.Message == nil || it.Seq != uint64(i+1) {
+			t.Fatalf("place %d of %s is %+v", i+1, client, it)
+		}
+		ids[it.Message.ID]++
+	}
+	if head := headOf(t, s, client); head != uint64(len(p.Items)) {
+		t.Fatalf("the head of %s is %d, with %d entries", client, head, len(p.Items))
+	}
+	return ids
+}
+
+func TestTwoServersPlaceEveryPushOnceAndWithoutHoles(t *testing.T) {
+	const clients, callers, pushes = 6, 8, 40
+	two := openTwo(t, clients)
+	var mu sync.Mutex
+	want := make(map[string]map[int64]int)
+	for i := range clients {
+		want[clientName(i)] = make(map[int64]int)
+	}
+	var wg sync.WaitGroup
+	for caller := range callers {
+		wg.Go(func() {
+			for n := range pushes {
+				id := int64(1 + caller*pushes + n)
+				e := envelope(id, "", 20)
+				e.Target.Clients = e.Target.Clients[:0]
+				for _, i := range rand.Perm(clients)[:1+rand.IntN(3)] {
+					e.Target.Clients = append(e.Target.Clients, clientName(i))
+				}
+				if err := acceptOne(two[caller%2], e); err != nil {
+					t.Errorf("push %d: %v", id, err)
+					return
+				}
+				if n%7 == 0 { // acks lock the same rows
+					if err := two[n%2].Ack(t.Context(), []push.Ack{{Client: push.ClientKey{ID: e.Target.Clients[0]}, Seq: 1}}); err != nil {
+						t.Error(err)
+					}
+				}
+				mu.Lock()
+				for _, c := range e.Target.Clients {
+					want[c][id]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	for client, ids := range want {
+		got := idsOf(t, two[0], client)
+		for id := range ids {
+			if got[id] != 1 {
+				t.Errorf("%s has push %d %d times", client, id, got[id])
+			}
+		}
+		if len(got) != len(ids) {
+			t.Errorf("%s has %d pushes, %d were accepted", client, len(got), len(ids))
+		}
+	}
+}
+
+func TestOneKeyOnTwoServersIsOnePush(t *testing.T) {
+	two := openTwo(t, 1)
+	const keys = 30
+	for k := range keys {
+		var out [2][]push.Outcome
+		var errs [2]error
+		var wg sync.WaitGroup
+		for i, s := range two {
+			wg.Go(func() {
+				e := envelope(int64(1+2*k+i), clientName(0), 20)
+				e.Idempotency = &push.Idempotency{Key: [32]byte{byte(k)}}
+				out[i], errs[i] = s.Accept(t.Context(), []*push.Envelope{e})
+			})
+		}
+		wg.Wait()
+		if err := errors.Join(errs[:]...); err != nil {
+			t.Fatal(err)
+		}
+		a, b := out[0][0], out[1][0]
+		if a.ID != b.ID || a.Duplicate == b.Duplicate {
+			t.Fatalf("key %d was answered %+v and %+v", k, a, b)
+		}
+	}
+	if got := idsOf(t, two[1], clientName(0)); len(got) != keys {
+		t.Fatalf("%d pushes of %d keys", len(got), keys)
+	}
+}
+
+func TestTwoServersDoAChoreOnce(t *testing.T) {
+	const clients, scheduled = push.ExpandAbove + 1, 100
+	two := openTwo(t, clients)
+	due := time.Now().Add(time.Hour)
+	for i := range scheduled {
+		e := envelope(int64(i+1), clientName(0), 20)
+		e.NotBefore, e.Expires = due, due.Add(time.Hour)
+		if err := acceptOne(two[0], e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := envelope(1000, "", 20)
+	all.Target = push.Target{All: true}
+	if err := acceptOne(two[0], all); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, s := range two {
+		wg.Go(func() {
+			if _, err := s.Release(ctx, due, 1000); err != nil {
+				t.Error(err)
+			}
+			for n := 1; n > 0; {
+				var err error
+				if n, err = s.Expand(ctx, 300); err != nil {
+					t.Error(err)
+				}
+			}
+			if _, err := s.Sweep(ctx, due, 1000); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := idsOf(t, two[0], clientName(0)); len(got) != scheduled+1 {
+		t.Errorf("%d pushes of %d", len(got), scheduled+1)
+	}
+	if got := idsOf(t, two[1], clientName(clients-1)); len(got) != 1 || got[1000] != 1 {
+		t.Errorf("the last client has %v", got)
+	}
+}
+
+func TestNamesAreComparedAsBytes(t *testing.T) {
+	s := openTwo(t, 0)[0]
+	for _, id := range []string{"a", "A", "á", "aÌ"} {
+		if err := s.Register(t.Context(), push.ClientKey{ID: id}, time.Now()); err != nil {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	if _, err := s.Open(t.Context(), push.ClientKey{ID: "a "}); !push.HasCode(err, push.CodeNoClient) {
+		t.Errorf("a name with a space at its end: %v", err)
+	}
+}
