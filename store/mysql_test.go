@@ -88,6 +88,7 @@ func TestTwoServersPlaceEveryPushOnceAndWithoutHoles(t *testing.T) {
 	two := openTwo(t, clients)
 	var mu sync.Mutex
 	want := make(map[string]map[int64]int)
+	acked := make(map[string]uint64)
 	for i := range clients {
 		want[clientName(i)] = make(map[int64]int)
 	}
@@ -101,14 +102,21 @@ func TestTwoServersPlaceEveryPushOnceAndWithoutHoles(t *testing.T) {
 				for _, i := range rand.Perm(clients)[:1+rand.IntN(3)] {
 					e.Target.Clients = append(e.Target.Clients, clientName(i))
 				}
-				if err := acceptOne(two[caller%2], e); err != nil {
-					t.Errorf("push %d: %v", id, err)
+				out, err := two[caller%2].Accept(t.Context(), []*push.Envelope{e})
+				if err != nil || out[0].Err != nil {
+					t.Errorf("push %d: %+v, %v", id, out, err)
 					return
 				}
-				if n%7 == 0 { // acks lock the same rows
-					if err := two[n%2].Ack(t.Context(), []push.Ack{{Client: push.ClientKey{ID: e.Target.Clients[0]}, Seq: 1}}); err != nil {
-						t.Error(err)
-					}
+				at := out[0].Placed[0] // an ack changes the row that pushes change
+				if err := two[n%2].Ack(t.Context(), []push.Ack{{Client: at.Client, Seq: at.Seq}}); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				least := max(acked[at.Client.ID], at.Seq)
+				acked[at.Client.ID] = least
+				mu.Unlock()
+				if m, err := two[0].Open(t.Context(), at.Client); err != nil || m.Cursor < least {
+					t.Errorf("%s acked up to %d, its cursor is %d, %v", at.Client.ID, least, m.Cursor, err)
 				}
 				mu.Lock()
 				for _, c := range e.Target.Clients {
@@ -125,6 +133,9 @@ func TestTwoServersPlaceEveryPushOnceAndWithoutHoles(t *testing.T) {
 			if got[id] != 1 {
 				t.Errorf("%s has push %d %d times", client, id, got[id])
 			}
+		}
+		if m, err := two[1].Open(t.Context(), push.ClientKey{ID: client}); err != nil || m.Cursor != acked[client] {
+			t.Errorf("%s acked up to %d, its cursor is %d, %v", client, acked[client], m.Cursor, err)
 		}
 		if len(got) != len(ids) {
 			t.Errorf("%s has %d pushes, %d were accepted", client, len(got), len(ids))
