@@ -80,9 +80,12 @@ type Deps struct {
 	Backend Backend
 	// Remote is the peer's address, where a trusted proxy in front is the
 	// one that knows it. Nil: the request's RemoteAddr.
-	Remote  func(*http.Request) netip.AddrPort
-	Log     *slog.Logger          // nil: slog.Default()
-	Metrics prometheus.Registerer // nil: counted, shown nowhere
+	Remote func(*http.Request) netip.AddrPort
+	// Presence hears which clients come and go; of one that goes, perhaps
+	// twice. It is called by the loops. Nil: [push.Alone].
+	Presence push.Presence
+	Log      *slog.Logger          // nil: slog.Default()
+	Metrics  prometheus.Registerer // nil: counted, shown nowhere
 }
 
 // Hub owns the connections. It implements push.Sessions and
@@ -132,7 +135,7 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 		h.msgInterval = int64(float64(time.Second) / cfg.MessageRate)
 		h.msgBurst = h.msgInterval * int64(cfg.MessageBurst)
 	}
-	h.table = newTable(cfg.PerClient)
+	h.table = newTable(cfg.PerClient, deps.Presence)
 	h.placed = make([][]command, cfg.loops())
 	for i := range cfg.loops() {
 		l, err := newLoop(h, i)

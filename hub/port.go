@@ -64,6 +64,7 @@ func (c *conn) Info() push.SessionInfo {
 		Client: c.key, ID: c.sessionID(), Transport: "websocket", Remote: c.remote().String(),
 		Connected: at(c.connected), LastMessage: at(c.lastMsg.Load()), LastHeartbeat: at(c.lastBeat.Load()),
 		TokenID: id.TokenID, TokenIssued: id.TokenIssued, Outbound: int(c.waiting.Load()),
+		Generation: c.gen,
 	}
 }
 

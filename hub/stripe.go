@@ -16,9 +16,14 @@ const stripes = 64 // a power of two; locks are held for a map access
 // one lock is the limit. WebSocket sessions are chained through their conn, so
 // that one costs a map entry of two words and nothing else; sessions of others
 // (SSE) are rarer and get slices.
+//
+// Presence is told outside the locks: a session that came is told before
+// whatever ends it, unless a newer one took its place in between; then it is
+// told gone once more, so that gone is always the last word.
 type table struct {
 	seed      maphash.Seed
 	perClient int
+	presence  push.Presence
 	gen       atomic.Uint64 // last generation given; grows over restarts
 	count     atomic.Int64  // sessions in it
 	others    atomic.Int64  // of those, not ours
@@ -38,8 +43,11 @@ type attachment struct {
 	gen     uint64
 }
 
-func newTable(perClient int) *table {
-	t := &table{seed: maphash.MakeSeed(), perClient: perClient}
+func newTable(perClient int, p push.Presence) *table {
+	if p == nil {
+		p = push.Alone{}
+	}
+	t := &table{seed: maphash.MakeSeed(), perClient: perClient, presence: p}
 	t.gen.Store(uint64(time.Now().UnixMilli()) << 10)
 	for i := range t.stripes {
 		t.stripes[i].conns = map[uint64]*conn{}
@@ -67,7 +75,29 @@ func (t *table) attach(c *conn) {
 	t.count.Add(1)
 	evicted := t.evict(s, hash, c.key)
 	s.mu.Unlock()
-	replace(evicted)
+	t.came(s, hash, c.key, attachment{c, c.gen})
+	t.replace(c.key, evicted)
+}
+
+// came tells presence of a session that was put in the table.
+func (t *table) came(s *stripe, hash uint64, key push.ClientKey, a attachment) {
+	t.presence.Came(key, a.session, a.gen)
+	s.mu.RLock()
+	there := s.holds(hash, key, a.gen)
+	s.mu.RUnlock()
+	if !there {
+		t.presence.Went(key, a.gen)
+	}
+}
+
+// holds reports whether a session of that generation is in the table.
+func (s *stripe) holds(hash uint64, key push.ClientKey, gen uint64) bool {
+	for c := s.conns[hash]; c != nil; c = c.next {
+		if c.gen == gen && c.key == key {
+			return true
+		}
+	}
+	return slices.ContainsFunc(s.others[key], func(a attachment) bool { return a.gen == gen })
 }
 
 // chain puts c among the connections of its hash, newest first.
@@ -94,21 +124,23 @@ func (t *table) attachOther(key push.ClientKey, session push.Session) uint64 {
 	t.others.Add(1)
 	evicted := t.evict(s, hash, key)
 	s.mu.Unlock()
-	replace(evicted)
+	t.came(s, hash, key, attachment{session, gen})
+	t.replace(key, evicted)
 	return gen
 }
 
 // replace closes sessions outside the stripe's lock: Close may come back to
 // the table.
-func replace(evicted []push.Session) {
-	for _, s := range evicted {
-		s.Close(push.CloseReplaced, "a newer connection of this client took over")
+func (t *table) replace(key push.ClientKey, evicted []attachment) {
+	for _, a := range evicted {
+		t.presence.Went(key, a.gen)
+		a.session.Close(push.CloseReplaced, "a newer connection of this client took over")
 	}
 }
 
 // evict takes the oldest sessions beyond the limit out of the table. Called
 // with the stripe locked.
-func (t *table) evict(s *stripe, hash uint64, key push.ClientKey) (evicted []push.Session) {
+func (t *table) evict(s *stripe, hash uint64, key push.ClientKey) (evicted []attachment) {
 	for {
 		n := len(s.others[key])
 		var oldest *conn
@@ -122,11 +154,11 @@ func (t *table) evict(s *stripe, hash uint64, key push.ClientKey) (evicted []pus
 			return evicted
 		}
 		if o := s.others[key]; len(o) > 0 && (oldest == nil || o[0].gen < oldest.gen) {
-			evicted = append(evicted, o[0].session)
+			evicted = append(evicted, o[0])
 			t.dropOther(s, key, 0)
 			continue
 		}
-		evicted = append(evicted, oldest)
+		evicted = append(evicted, attachment{oldest, oldest.gen})
 		t.unchain(s, hash, oldest)
 	}
 }
@@ -135,11 +167,15 @@ func (t *table) evict(s *stripe, hash uint64, key push.ClientKey) (evicted []pus
 func (t *table) detach(c *conn) {
 	s, hash := t.stripe(c.key)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	t.unchain(s, hash, c)
+	was := t.unchain(s, hash, c)
+	s.mu.Unlock()
+	if was {
+		t.presence.Went(c.key, c.gen)
+	}
 }
 
-func (t *table) unchain(s *stripe, hash uint64, c *conn) {
+// unchain answers whether c was there.
+func (t *table) unchain(s *stripe, hash uint64, c *conn) bool {
 	head := s.conns[hash]
 	if head == c {
 		if c.next == nil {
@@ -149,15 +185,30 @@ func (t *table) unchain(s *stripe, hash uint64, c *conn) {
 		}
 		c.next = nil
 		t.count.Add(-1)
-		return
+		return true
 	}
 	for p := head; p != nil; p = p.next {
 		if p.next == c {
 			p.next, c.next = c.next, nil
 			t.count.Add(-1)
-			return
+			return true
 		}
 	}
+	return false
+}
+
+// detachOther answers the generation of a session that was there.
+func (t *table) detachOther(key push.ClientKey, s push.Session) (gen uint64, ok bool) {
+	st, _ := t.stripe(key)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for i, o := range st.others[key] {
+		if o.session == s {
+			t.dropOther(st, key, i)
+			return o.gen, true
+		}
+	}
+	return 0, false
 }
 
 func (t *table) dropOther(s *stripe, key push.ClientKey, i int) {
@@ -240,14 +291,8 @@ func (h *Hub) Detach(key push.ClientKey, s push.Session) {
 		h.table.detach(c)
 		return
 	}
-	st, _ := h.table.stripe(key)
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	for i, o := range st.others[key] {
-		if o.session == s {
-			h.table.dropOther(st, key, i)
-			return
-		}
+	if gen, ok := h.table.detachOther(key, s); ok {
+		h.table.presence.Went(key, gen)
 	}
 }
 

@@ -82,7 +82,7 @@ func TestSessionsOfOtherTransportsShareTheTable(t *testing.T) {
 func TestTableAgreesWithAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		perClient := rapid.IntRange(1, 3).Draw(t, "per client")
-		h := &Hub{table: newTable(perClient)}
+		h := &Hub{table: newTable(perClient, nil)}
 		l := &loop{hub: h, stopped: true}
 		model := map[push.ClientKey][]push.Session{} // oldest first
 		var all []push.Session
@@ -149,7 +149,7 @@ func TestTableAgreesWithAModel(t *testing.T) {
 }
 
 func TestEachStopsAndFilters(t *testing.T) {
-	h := &Hub{table: newTable(1)}
+	h := &Hub{table: newTable(1, nil)}
 	for i := range 200 {
 		h.Attach(push.ClientKey{Realm: fmt.Sprint("r", i%2), ID: fmt.Sprint(i)}, &stranger{})
 	}
@@ -169,7 +169,7 @@ func TestEachStopsAndFilters(t *testing.T) {
 func TestTheConnectionThatAskedLastWins(t *testing.T) {
 	for name, order := range map[string][2]uint64{"in turn": {1, 2}, "the older handshake took longer": {2, 1}} {
 		t.Run(name, func(t *testing.T) {
-			h := &Hub{table: newTable(1)}
+			h := &Hub{table: newTable(1, nil)}
 			l := &loop{hub: h, stopped: true}
 			k := push.ClientKey{ID: "a"}
 			for _, gen := range order {

@@ -251,7 +251,8 @@ type SessionInfo struct {
 	LastHeartbeat time.Time // last ping, pong or JSON ping heard
 	TokenID       string    // jti
 	TokenIssued   time.Time
-	Outbound      int // bytes waiting
+	Outbound      int    // bytes waiting
+	Generation    uint64 // as Attach answered it; the higher is the newer
 }
 
 // Sessions is the table of live sessions, by client. Implemented by hub; SSE
