@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -17,7 +18,10 @@ type chore struct {
 	step  func(ctx context.Context, now time.Time, limit int) (int, error)
 }
 
-const choreTimeout = 10 * time.Second
+const (
+	choreTimeout = 10 * time.Second
+	headsAtOnce  = 1000 // mailboxes looked up in one call of the store
+)
 
 // choreNames labels the metrics; a test holds it equal to the table.
 var choreNames = []string{"release", "expand", "expire", "sweep", "heads"}
@@ -36,7 +40,7 @@ func (s *Service) chores() []chore {
 		{"sweep", 10 * time.Second, 500, s.store.Sweep},
 	}
 	if s.cfg.HeadSweep > 0 {
-		list = append(list, chore{"heads", s.cfg.HeadSweep, 1000, s.sweepHeads})
+		list = append(list, chore{"heads", s.cfg.HeadSweep, headsAtOnce, s.sweepHeads})
 	}
 	return list
 }
@@ -87,35 +91,15 @@ func (c chore) run(ctx context.Context, now func() time.Time, met *Metrics, log 
 // sweepHeads compares the mailboxes of connected clients with what their
 // sessions were told: the bound for a lost hint.
 func (s *Service) sweepHeads(ctx context.Context, _ time.Time, limit int) (int, error) {
-	keys := make([]ClientKey, 0, limit)
-	var err error
-	sweep := func() bool {
-		var boxes []*Mailbox
-		if boxes, err = s.store.Mailboxes(ctx, keys); err != nil {
-			return false
-		}
-		for i, m := range boxes {
-			if m == nil || m.Head == 0 {
-				continue
-			}
-			for _, session := range s.sessions.Of(keys[i]) {
-				session.Offer(nil, m.Head)
-			}
-		}
-		keys = keys[:0]
-		return true
-	}
 	var connected []ClientKey
 	s.sessions.Each(nil, func(key ClientKey, _ Session) bool {
 		connected = append(connected, key)
 		return true
 	})
-	for _, key := range connected {
-		keys = append(keys, key)
-		if len(keys) == limit && !sweep() {
+	for keys := range slices.Chunk(connected, limit) {
+		if err := s.compareHeads(ctx, keys); err != nil {
 			return 0, err
 		}
 	}
-	sweep()
-	return 0, err
+	return 0, nil
 }

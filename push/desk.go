@@ -62,14 +62,15 @@ type Opened struct {
 // the store is away is tried again, with growing pauses, until it succeeds or
 // the session is gone: sessions outlive an outage of the store.
 type Desk struct {
-	store    Mailboxes
-	gate     *Gate
-	acks     *ackBuffer
-	sessions Sessions
-	groups   *groupCache
-	met      *Metrics
-	log      *slog.Logger
-	recent   *recentTimes
+	store     Mailboxes
+	gate      *Gate
+	acks      *ackBuffer
+	sessions  Sessions
+	groups    *groupCache
+	elsewhere Elsewhere
+	met       *Metrics
+	log       *slog.Logger
+	recent    *recentTimes
 
 	mu     sync.Mutex
 	ready  *sync.Cond // on mu: queue grew, or closed
@@ -209,7 +210,7 @@ func (d *Desk) Typing(from ClientKey, conversation, senderName string) {
 			return true
 		}
 		n := Notice{Kind: NoticeTyping, Group: conversation, ClientID: from.ID, SenderName: senderName, SenderType: "client"}
-		members.notify(d.sessions, from.Realm, from.ID, n)
+		d.notifyMembers(members, from.Realm, from.ID, n)
 		return true
 	}})
 }
@@ -302,7 +303,7 @@ func (d *Desk) close() {
 
 func newDesk(s *Service, p Parts) *Desk {
 	d := &Desk{
-		store: p.Store, gate: s.Gate, acks: s.acks, sessions: p.Sessions, groups: s.groups,
+		store: p.Store, gate: s.Gate, acks: s.acks, sessions: p.Sessions, groups: s.groups, elsewhere: s.elsewhere,
 		met: p.Metrics, log: p.Log, recent: s.recent, timers: map[*time.Timer]struct{}{},
 	}
 	d.ready = sync.NewCond(&d.mu)

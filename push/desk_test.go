@@ -206,6 +206,7 @@ func TestGroupsAreServedFromTheCacheWhileTheStoreIsAway(t *testing.T) {
 			t.Fatalf("while the store is away: %+v, %v", r, err)
 		}
 		b.store.set(func(s *stubStore) { s.err = nil; s.group.Epoch = 2; s.members = nil })
+		time.Sleep(groupRetry)
 		if r, err := push(); err != nil || r.Online != 0 {
 			t.Fatalf("after bob left: %+v, %v", r, err)
 		}

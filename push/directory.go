@@ -54,25 +54,22 @@ func (s *Service) Mailboxes(ctx context.Context, keys []ClientKey) ([]*Mailbox, 
 	return s.store.Mailboxes(ctx, keys)
 }
 
-// Forget deletes a client with everything it has, and ends its sessions. The
-// groups it was in are not told.
+// Forget deletes a client with everything it has, and ends its sessions,
+// wherever they are. The groups it was in are not told.
 func (s *Service) Forget(ctx context.Context, key ClientKey) error {
 	s.acks.begin(key)
 	if err := s.store.Forget(ctx, key); err != nil {
 		s.acks.end(key, nil)
 		return err
 	}
-	// Whatever stands in the table by now may be of the ended life: a session
-	// that comes later finds no mailbox, or the successor's.
-	var talking []Session
-	for _, session := range s.sessions.Of(key) {
-		session.Close(CloseDeleted, "the client was deleted")
-		if session.Info().Transport != "sse" { // which hears no acks
-			talking = append(talking, session)
-		}
-	}
+	end := Closing{Client: key, Code: CloseDeleted, Reason: "the client was deleted"}
+	_, talking := s.endLife(end)
 	s.acks.end(key, talking)
-	s.groups.forgetMember(key)
+	ctx, cancel := context.WithTimeout(ctx, acrossTimeout)
+	defer cancel()
+	if _, err := s.elsewhere.Close(ctx, end); err != nil { // their sweep of heads finds it
+		s.log.Warn("other nodes were not told that a client was deleted", "client", key, "err", err)
+	}
 	return nil
 }
 
@@ -96,7 +93,7 @@ func (s *Service) Leave(ctx context.Context, realm, group, client string) (Group
 }
 
 func (s *Service) memberChanged(ctx context.Context, g Group, client string, kind NoticeKind) {
-	s.groups.forget(g.Realm, g.Name)
+	s.groupChanged(g.Realm, g.Name)
 	if !g.Events {
 		return
 	}
@@ -105,14 +102,20 @@ func (s *Service) memberChanged(ctx context.Context, g Group, client string, kin
 		s.log.Warn("members were not told of a change", "group", g.Name, "err", err)
 		return
 	}
-	members.notify(s.sessions, g.Realm, "", Notice{Kind: kind, Group: g.Name, ClientID: client})
+	s.Desk.notifyMembers(members, g.Realm, "", Notice{Kind: kind, Group: g.Name, ClientID: client})
 }
 
 // SetEvents turns member events of a group on or off.
 func (s *Service) SetEvents(ctx context.Context, realm, group string, on bool) (Group, error) {
 	g, err := s.store.SetEvents(ctx, realm, group, on)
-	s.groups.forget(realm, group)
+	s.groupChanged(realm, group)
 	return g, err
+}
+
+// groupChanged forgets the group's members, here and elsewhere.
+func (s *Service) groupChanged(realm, group string) {
+	s.groups.forget(realm, group)
+	s.elsewhere.GroupChanged(realm, group)
 }
 
 // Group is a group's state.

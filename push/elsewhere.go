@@ -17,7 +17,8 @@ type Elsewhere interface {
 	Hint(to []Placement)
 	// Live carries a store=never message to the clients' sessions, or with
 	// no clients to every session of the realm. It answers who is known to
-	// have one; of everybody, how many nodes it went to is not told.
+	// have one; of everybody, how many nodes it went to is not told. An
+	// error says that some or all were not reached.
 	Live(ctx context.Context, realm string, clients []string, m *Message) (reached []string, err error)
 	// Notify tells the clients' sessions something.
 	Notify(clients []ClientKey, n Notice)
@@ -25,10 +26,12 @@ type Elsewhere interface {
 	// living node. It may be some seconds old.
 	Online(key ClientKey) bool
 	// Sessions asks the other nodes what they know of the clients' sessions,
-	// in the order of keys. A node that does not answer in time is left out.
+	// in the order of keys. A node that does not answer in time is left out;
+	// an error says that they could not be asked.
 	Sessions(ctx context.Context, keys []ClientKey) ([][]RemoteSession, error)
 	// Close ends the client's sessions on other nodes, and answers how many
-	// were, as far as nodes answered before ctx ended.
+	// were, as far as nodes answered before ctx ended. They do by
+	// [Service.CloseHere]. An error says that they could not be asked.
 	Close(ctx context.Context, c Closing) (int, error)
 	// GroupChanged makes the other nodes forget what they keep of the group.
 	GroupChanged(realm, group string)

@@ -61,6 +61,38 @@ func (s *stubStore) Forget(context.Context, ClientKey) error {
 	return err
 }
 
+// Accept places everything at 7.
+func (s *stubStore) Accept(_ context.Context, envs []*Envelope) ([]Outcome, error) {
+	out := make([]Outcome, len(envs))
+	for i, env := range envs {
+		out[i].ID = env.ID
+		for _, id := range env.Target.Clients {
+			out[i].Placed = append(out[i].Placed, Placement{ClientKey{env.Target.Realm, id}, 7})
+		}
+	}
+	return out, nil
+}
+
+func (s *stubStore) change() (Group, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.group.Epoch++
+	return s.group, true, s.err
+}
+
+func (s *stubStore) Join(context.Context, string, string, string) (Group, bool, error) {
+	return s.change()
+}
+
+func (s *stubStore) Leave(context.Context, string, string, string) (Group, bool, error) {
+	return s.change()
+}
+
+func (s *stubStore) SetEvents(context.Context, string, string, bool) (Group, error) {
+	g, _, err := s.change()
+	return g, err
+}
+
 func (s *stubStore) Cancel(context.Context, *string, int64) ([]Placement, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,7 +146,7 @@ func (s *stubStore) Mailboxes(_ context.Context, keys []ClientKey) ([]*Mailbox, 
 	boxes := make([]*Mailbox, len(keys))
 	for i, k := range keys {
 		if s.known[k] {
-			boxes[i] = &Mailbox{}
+			boxes[i] = &Mailbox{Head: s.box.Head}
 		}
 	}
 	return boxes, s.err
@@ -169,6 +201,7 @@ type stubSession struct {
 	live    []int64
 	notices []Notice
 	closed  CloseCode
+	info    SessionInfo
 }
 
 func (s *stubSession) Offer(_ *Message, seq uint64) {
@@ -192,7 +225,92 @@ func (s *stubSession) Notify(n Notice) {
 	s.notices = append(s.notices, n)
 }
 func (s *stubSession) Close(c CloseCode, _ string) { s.closed = c }
-func (s *stubSession) Info() SessionInfo           { return SessionInfo{} }
+func (s *stubSession) Info() SessionInfo           { return s.info }
+
+// stubElsewhere is other nodes with sessions that a test sets. It remembers
+// what it was told.
+type stubElsewhere struct {
+	mu       sync.Mutex
+	sessions map[ClientKey][]RemoteSession
+	deaf     bool  // knows who is there; nobody answers
+	err      error // of every call that has one
+
+	hinted   []Placement
+	live     [][]string // the clients of each call
+	notified map[ClientKey][]Notice
+	closed   []Closing
+	changed  []string
+}
+
+func (e *stubElsewhere) Hint(to []Placement) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hinted = append(e.hinted, to...)
+}
+
+func (e *stubElsewhere) Live(_ context.Context, realm string, clients []string, _ *Message) (reached []string, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.live = append(e.live, clients)
+	for _, id := range clients {
+		if e.err == nil && len(e.sessions[ClientKey{realm, id}]) > 0 {
+			reached = append(reached, id)
+		}
+	}
+	return reached, e.err
+}
+
+func (e *stubElsewhere) Notify(clients []ClientKey, n Notice) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.notified == nil {
+		e.notified = map[ClientKey][]Notice{}
+	}
+	for _, key := range clients {
+		e.notified[key] = append(e.notified[key], n)
+	}
+}
+
+func (e *stubElsewhere) Online(key ClientKey) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.sessions[key]) > 0
+}
+
+func (e *stubElsewhere) Sessions(ctx context.Context, keys []ClientKey) ([][]RemoteSession, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.deaf {
+		<-ctx.Done()
+		return make([][]RemoteSession, len(keys)), nil
+	}
+	if e.err != nil {
+		return nil, e.err
+	}
+	out := make([][]RemoteSession, len(keys))
+	for i, key := range keys {
+		out[i] = e.sessions[key]
+	}
+	return out, nil
+}
+
+func (e *stubElsewhere) Close(_ context.Context, c Closing) (n int, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = append(e.closed, c)
+	for _, s := range e.sessions[c.Client] {
+		if e.err == nil && c.Matches(s.SessionInfo) {
+			n++
+		}
+	}
+	return n, e.err
+}
+
+func (e *stubElsewhere) GroupChanged(realm, group string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.changed = append(e.changed, realm+"/"+group)
+}
 
 type stubAuthority struct {
 	rec token.Record
@@ -221,6 +339,7 @@ func (k *stubKeys) Check(context.Context, string) (token.Key, error) { return k.
 type rig struct {
 	store     *stubStore
 	sessions  *stubSessions
+	elsewhere *stubElsewhere
 	authority *stubAuthority
 	keys      *stubKeys
 	noIDs     bool
@@ -232,12 +351,13 @@ func newRig(t *testing.T) *rig {
 	b := &rig{
 		store:     &stubStore{known: map[ClientKey]bool{}},
 		sessions:  &stubSessions{by: map[ClientKey][]Session{}},
+		elsewhere: &stubElsewhere{sessions: map[ClientKey][]RemoteSession{}},
 		authority: &stubAuthority{},
 		keys:      &stubKeys{},
 	}
 	id := int64(1000)
 	b.Service = New(Parts{
-		Config: DefaultConfig(), Store: b.store, Sessions: b.sessions, Authority: b.authority, Keys: b.keys,
+		Config: DefaultConfig(), Store: b.store, Sessions: b.sessions, Elsewhere: b.elsewhere, Authority: b.authority, Keys: b.keys,
 		NewID: func() (int64, error) {
 			if b.noIDs {
 				return 0, errors.New("the lease is over")

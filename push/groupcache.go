@@ -31,6 +31,8 @@ type memberSet struct {
 const (
 	maxCachedGroups = 1024
 	groupFresh      = 5 * time.Second // how long a set is used before its epoch is looked up again
+	groupRetry      = time.Second     // likewise, while the store does not answer
+	groupPatience   = time.Second     // how long its answer is waited for where an older set would serve
 )
 
 func newGroupCache(store Groups, now func() time.Time) *groupCache {
@@ -42,16 +44,9 @@ func (m *memberSet) has(id string) bool {
 	return ok
 }
 
-// notify tells the set's online members, except one.
-func (m *memberSet) notify(sessions Sessions, realm, except string, n Notice) {
-	for id := range m.ids {
-		if id == except {
-			continue
-		}
-		for _, s := range sessions.Of(ClientKey{Realm: realm, ID: id}) {
-			s.Notify(n)
-		}
-	}
+// at is the set as one that was checked then.
+func (m *memberSet) at(checked time.Time) *memberSet {
+	return &memberSet{epoch: m.epoch, events: m.events, ids: m.ids, checked: checked}
 }
 
 // members answers the group's set, at most groupFresh old; an older one while
@@ -64,21 +59,31 @@ func (c *groupCache) members(ctx context.Context, realm, name string) (*memberSe
 	if set != nil && c.now().Sub(set.checked) < groupFresh {
 		return set, nil
 	}
-	g, err := c.store.Group(ctx, realm, name)
+	g, err := c.lookUp(ctx, realm, name, set != nil)
 	if err != nil {
 		if set != nil && !HasCode(err, CodeNoGroup) {
-			return set, nil
+			return c.keep(key, set.at(c.now().Add(groupRetry-groupFresh))), nil
 		}
 		return nil, err
 	}
 	if set != nil && set.epoch == g.Epoch && set.events == g.Events {
-		return c.keep(key, &memberSet{epoch: set.epoch, events: set.events, ids: set.ids, checked: c.now()}), nil
+		return c.keep(key, set.at(c.now())), nil
 	}
 	set, err = c.load(ctx, g)
 	if err != nil {
 		return nil, err
 	}
 	return c.keep(key, set), nil
+}
+
+// lookUp reads the group's state; where an older set would serve, not for long.
+func (c *groupCache) lookUp(ctx context.Context, realm, name string, older bool) (Group, error) {
+	if older {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, groupPatience)
+		defer cancel()
+	}
+	return c.store.Group(ctx, realm, name)
 }
 
 func (c *groupCache) load(ctx context.Context, g Group) (*memberSet, error) {
@@ -117,9 +122,7 @@ func (c *groupCache) forget(realm, name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if set := c.sets[groupName{realm, name}]; set != nil {
-		stale := *set
-		stale.checked = time.Time{}
-		c.sets[groupName{realm, name}] = &stale
+		c.sets[groupName{realm, name}] = set.at(time.Time{})
 	}
 }
 
@@ -129,9 +132,7 @@ func (c *groupCache) forgetMember(key ClientKey) {
 	defer c.mu.Unlock()
 	for name, set := range c.sets {
 		if name.realm == key.Realm && set.has(key.ID) {
-			stale := *set
-			stale.checked = time.Time{}
-			c.sets[name] = &stale
+			c.sets[name] = set.at(time.Time{})
 		}
 	}
 }

@@ -1,68 +1,140 @@
 package push
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
-// live hands a store=never push to whoever is there: no sequence, no entry,
-// no store. Groups come from the cache, so that it works while the store is
-// away. Whoever is not there misses it, which is what was asked for.
+// live hands a store=never push to whoever is there, on whatever node: no
+// sequence, no entry, no store. Groups come from the cache, so that it works
+// while the store is away. Whoever is not there misses it, which is what was
+// asked for; so do those on other nodes while these can't be reached.
 func (s *Service) live(ctx context.Context, env *Envelope) (Receipt, *Error) {
 	r := Receipt{ID: env.ID, Accepted: env.Accepted}
-	m := &Message{ID: env.ID, Sent: env.Accepted, Body: env.Body}
-	missed := 0
-	hand := func(sessions []Session) {
-		reached := false
-		for _, session := range sessions {
-			if session.Live(m) {
-				reached = true
-			} else {
-				s.met.liveDropped.Inc()
-			}
-		}
-		if reached {
-			r.Online++
-		} else {
-			missed++
-		}
-	}
-	t := env.Target
-	switch {
+	l := &handing{s: s, m: &Message{ID: env.ID, Sent: env.Accepted, Body: env.Body}, realm: env.Target.Realm}
+	var err *Error
+	switch t := env.Target; {
 	case t.All:
-		s.sessions.Each(&t.Realm, func(_ ClientKey, session Session) bool {
-			hand([]Session{session})
-			return true
-		})
+		l.everybody(ctx)
 	case t.Group != "":
-		members, err := s.groups.members(ctx, t.Realm, t.Group)
-		if err != nil {
-			s.met.pushes.WithLabelValues("refused").Inc()
-			return Receipt{}, AsError(err)
-		}
-		for id := range members.ids {
-			hand(s.sessions.Of(ClientKey{Realm: t.Realm, ID: id}))
-		}
+		err = l.group(ctx, t.Group)
 	default:
-		absent := make([]ClientKey, 0, len(t.Clients))
-		for _, id := range t.Clients {
-			key := ClientKey{Realm: t.Realm, ID: id}
-			there := s.sessions.Of(key)
-			if len(there) == 0 {
-				absent = append(absent, key)
-			}
-			hand(there)
-		}
-		var err *Error
-		if r.Rejected, err = s.unknown(ctx, absent, len(t.Clients)); err != nil {
-			s.met.pushes.WithLabelValues("refused").Inc()
-			return Receipt{}, err
-		}
-		missed -= len(r.Rejected)
+		r.Rejected, err = l.clients(ctx, t.Clients)
 	}
+	if err != nil {
+		s.met.pushes.WithLabelValues("refused").Inc()
+		return Receipt{}, err
+	}
+	r.Online = l.reached
 	s.met.pushes.WithLabelValues("accepted").Inc()
-	s.met.targets.WithLabelValues("live").Add(float64(r.Online))
-	s.met.targets.WithLabelValues("missed").Add(float64(missed))
+	s.met.targets.WithLabelValues("live").Add(float64(l.reached))
+	s.met.targets.WithLabelValues("missed").Add(float64(l.missed - len(r.Rejected)))
 	s.met.targets.WithLabelValues("rejected").Add(float64(len(r.Rejected)))
 	return r, nil
 }
+
+// handing is one live-only message on its way. Owned by the push's goroutine.
+type handing struct {
+	s     *Service
+	m     *Message
+	realm string
+
+	reached, missed int // targets
+}
+
+// everybody: those here are counted; how many there are elsewhere nobody knows.
+func (l *handing) everybody(ctx context.Context) {
+	l.s.sessions.Each(&l.realm, func(_ ClientKey, session Session) bool {
+		l.count(l.here([]Session{session}))
+		return true
+	})
+	for range l.away(ctx, nil) {
+		l.count(true)
+	}
+}
+
+func (l *handing) group(ctx context.Context, name string) *Error {
+	members, err := l.s.groups.members(ctx, l.realm, name)
+	if err != nil {
+		return AsError(err)
+	}
+	ids := make([]string, 0, len(members.ids))
+	for id := range members.ids {
+		ids = append(ids, id)
+	}
+	l.hand(ctx, ids)
+	return nil
+}
+
+func (l *handing) clients(ctx context.Context, ids []string) ([]Rejection, *Error) {
+	return l.s.unknown(ctx, l.hand(ctx, ids), len(ids))
+}
+
+// hand gives the message to the clients' sessions, and answers those who have
+// none, as far as is known.
+func (l *handing) hand(ctx context.Context, ids []string) (absent []ClientKey) {
+	got := make(map[string]bool, len(ids)) // value: a session took it
+	var ask []string
+	for _, id := range ids {
+		key := ClientKey{Realm: l.realm, ID: id}
+		there := l.s.sessions.Of(key)
+		if len(there) > 0 {
+			got[id] = l.here(there)
+		}
+		if len(there) == 0 || l.s.elsewhere.Online(key) { // it may have several
+			ask = append(ask, id)
+		}
+	}
+	if len(ask) > 0 {
+		for _, id := range l.away(ctx, ask) {
+			got[id] = true
+		}
+	}
+	for _, id := range ids {
+		took, present := got[id]
+		l.count(took)
+		if key := (ClientKey{Realm: l.realm, ID: id}); !present && !l.s.elsewhere.Online(key) {
+			absent = append(absent, key)
+		}
+	}
+	return absent
+}
+
+// here reports whether any of the sessions took it.
+func (l *handing) here(sessions []Session) bool {
+	took := false
+	for _, session := range sessions {
+		if session.Live(l.m) {
+			took = true
+		} else {
+			l.s.met.liveDropped.Inc()
+		}
+	}
+	return took
+}
+
+// away gives it to other nodes.
+func (l *handing) away(ctx context.Context, ids []string) []string {
+	ctx, cancel := context.WithTimeout(ctx, acrossTimeout)
+	defer cancel()
+	reached, err := l.s.elsewhere.Live(ctx, l.realm, ids, l.m)
+	if err != nil { // readiness and the cluster's own metrics tell of it
+		l.s.log.Debug("other nodes were not reached with a live-only push", "id", l.m.ID, "err", err)
+	}
+	return reached
+}
+
+func (l *handing) count(took bool) {
+	if took {
+		l.reached++
+	} else {
+		l.missed++
+	}
+}
+
+// unknownPatience bounds the look for absent clients: a live-only push does not
+// wait for a store that hangs.
+const unknownPatience = time.Second
 
 // unknown rejects those of the absent that don't exist. Whether they do is
 // the store's to say; while it is away nobody is rejected.
@@ -70,6 +142,8 @@ func (s *Service) unknown(ctx context.Context, absent []ClientKey, targets int) 
 	if len(absent) == 0 {
 		return nil, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, unknownPatience)
+	defer cancel()
 	boxes, err := s.store.Mailboxes(ctx, absent)
 	if err != nil {
 		return nil, nil //nolint:nilerr // nobody is rejected while the store is away

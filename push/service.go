@@ -17,11 +17,13 @@ type Storage interface {
 	Chores
 }
 
-// Parts are what a [Service] is made of. All are required.
+// Parts are what a [Service] is made of. All are required unless they say
+// otherwise.
 type Parts struct {
 	Config    Config
 	Store     Storage
 	Sessions  Sessions
+	Elsewhere Elsewhere // nil: [Alone]
 	Authority Authority
 	Keys      Keyring
 	// NewID answers an ID that nobody else has, or that none can be issued
@@ -36,16 +38,17 @@ type Parts struct {
 // what goes on beside it: the desk that serves sessions, the gathering of
 // acks, and the periodic work.
 type Service struct {
-	cfg      Config
-	store    Storage
-	sessions Sessions
-	newID    func() (int64, *Error)
-	now      func() time.Time
-	met      *Metrics
-	log      *slog.Logger
-	acks     *ackBuffer
-	groups   *groupCache
-	recent   *recentTimes
+	cfg       Config
+	store     Storage
+	sessions  Sessions
+	elsewhere Elsewhere
+	newID     func() (int64, *Error)
+	now       func() time.Time
+	met       *Metrics
+	log       *slog.Logger
+	acks      *ackBuffer
+	groups    *groupCache
+	recent    *recentTimes
 
 	// Desk and Gate serve connections; set by New.
 	Desk *Desk
@@ -55,10 +58,13 @@ type Service struct {
 // New makes a service. Nothing runs until Run.
 func New(p Parts) *Service {
 	s := &Service{
-		cfg: p.Config, store: p.Store, sessions: p.Sessions, newID: issuer(p.NewID), now: p.Now, met: p.Metrics, log: p.Log,
+		cfg: p.Config, store: p.Store, sessions: p.Sessions, elsewhere: p.Elsewhere, newID: issuer(p.NewID), now: p.Now, met: p.Metrics, log: p.Log,
 		acks:   newAckBuffer(p),
 		groups: newGroupCache(p.Store, p.Now),
 		recent: newRecentTimes(),
+	}
+	if s.elsewhere == nil {
+		s.elsewhere = Alone{}
 	}
 	s.Gate = newGate(p)
 	s.Desk = newDesk(s, p)
@@ -214,7 +220,7 @@ func (s *Service) settle(ctx context.Context, env *Envelope, o Outcome) BatchRes
 		Scheduled: o.Scheduled, Expanding: o.Expanding, Rejected: o.Rejected,
 	}
 	for _, p := range o.Placed {
-		if s.sessions.Online(p.Client) {
+		if s.online(p.Client) {
 			r.Online++
 		}
 	}
@@ -232,14 +238,15 @@ func (s *Service) settle(ctx context.Context, env *Envelope, o Outcome) BatchRes
 	return BatchResult{Receipt: r}
 }
 
-// Placed hears of commits from the store, and hints them to the sessions: in
-// commit order, before the pushes are answered. Implements [CommitListener].
+// Placed hears of commits from the store, and hints them to the sessions, those
+// here first: in commit order, before the pushes are answered. Implements [CommitListener].
 func (s *Service) Placed(m *Message, to []Placement) {
 	s.met.targets.WithLabelValues("stored").Add(float64(len(to)))
 	for _, p := range to {
 		s.recent.put(p.Client, p.Seq, m.Sent)
 	}
 	s.sessions.Placed(m, to)
+	s.elsewhere.Hint(to)
 }
 
 // Cancel ends what of the push is not yet acked, tells the clients that may
@@ -252,9 +259,7 @@ func (s *Service) Cancel(ctx context.Context, realm *string, id int64) (int, err
 	ended, err := s.store.Cancel(ctx, realm, id) // with an error too: what was ended until then stays so
 	s.met.targets.WithLabelValues("cancelled").Add(float64(len(ended)))
 	for _, p := range ended {
-		for _, session := range s.sessions.Of(p.Client) {
-			session.Notify(Notice{Kind: NoticeTombstone, PushID: id, Seq: p.Seq})
-		}
+		s.notify(p.Client, Notice{Kind: NoticeTombstone, PushID: id, Seq: p.Seq})
 	}
 	return len(ended), err
 }
