@@ -1,0 +1,148 @@
+package cluster
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// receives hears what other nodes send, until ctx ends. The subscription
+// looks after its connection itself; each new one means that letters may have
+// been lost, and perhaps all of Redis.
+func (c *Cluster) receives(ctx context.Context) {
+	for ctx.Err() == nil {
+		c.listen(ctx)
+		c.listens.Store(false)
+		wait(ctx, c.cfg.Timeout)
+	}
+}
+
+func (c *Cluster) listen(ctx context.Context) {
+	sub := c.rdb.SSubscribe(ctx, c.channel(c.cfg.Node))
+	defer sub.Close()
+	heard := c.deps.Now()
+	for ctx.Err() == nil {
+		got, err := sub.ReceiveTimeout(ctx, c.cfg.Beat)
+		switch {
+		case err == nil:
+		case isTimeout(err) && c.deps.Now().Sub(heard) < c.cfg.Lease:
+			// Silence is asked about, so that a dead connection shows.
+			if sub.Ping(ctx) == nil {
+				continue
+			}
+			fallthrough
+		default:
+			if ctx.Err() == nil {
+				c.met.errors.WithLabelValues("subscribe").Inc()
+			}
+			return
+		}
+		heard = c.deps.Now()
+		switch m := got.(type) {
+		case *redis.Subscription:
+			c.listens.Store(true)
+			c.unsynced.resync()
+		case *redis.Message:
+			c.receive(m.Payload)
+		}
+	}
+}
+
+func isTimeout(err error) bool {
+	t, ok := err.(interface{ Timeout() bool }) //nolint:errorlint // the client returns the net.Error as it is
+	return ok && t.Timeout()
+}
+
+// receive acts on one letter. It never blocks.
+func (c *Cluster) receive(raw string) {
+	l, err := decode(raw)
+	if err != nil {
+		c.met.letters.WithLabelValues("malformed").Inc()
+		c.deps.Log.Warn("a letter from another node was not understood", "err", err)
+		return
+	}
+	c.met.letters.WithLabelValues("received").Inc()
+	switch l.Kind {
+	case kindHint:
+		c.each(l.Keys, func(p place, s push.Session) { s.Offer(nil, p.Seq) })
+	case kindLive:
+		c.receiveLive(l)
+	case kindNotify:
+		c.each(l.Keys, func(_ place, s push.Session) { s.Notify(*l.Notice) })
+	case kindBelow:
+		if l.Closing != nil {
+			for _, p := range l.Keys {
+				c.below(p.key(), p.Seq, *l.Closing)
+			}
+		}
+	case kindClose:
+		n := c.closeHere(*l.Closing)
+		c.answer(l, letter{Count: n})
+	case kindQuery:
+		c.receiveQuery(l)
+	case kindAnswer:
+		c.asks.answered(l)
+	case kindGroup:
+		if c.deps.GroupChanged != nil {
+			c.deps.GroupChanged(l.Realm, l.Group)
+		}
+	}
+}
+
+// each calls f for the sessions of the clients. A client that is not here is
+// registered wrongly: its entry goes.
+func (c *Cluster) each(places []place, f func(place, push.Session)) {
+	for _, p := range places {
+		there := c.deps.Sessions.Of(p.key())
+		for _, s := range there {
+			f(p, s)
+		}
+		if len(there) == 0 {
+			c.unsynced.add(p.key())
+		}
+	}
+}
+
+func (c *Cluster) receiveLive(l letter) {
+	m := &push.Message{ID: l.Message.ID, Sent: l.Message.Sent, Body: l.Message.Body}
+	if len(l.Keys) > 0 {
+		c.each(l.Keys, func(_ place, s push.Session) { s.Live(m) })
+		return
+	}
+	c.deps.Sessions.Each(&l.Realm, func(_ push.ClientKey, s push.Session) bool {
+		s.Live(m)
+		return true
+	})
+}
+
+func (c *Cluster) receiveQuery(l letter) {
+	var a letter
+	for _, p := range l.Keys {
+		for _, s := range c.deps.Sessions.Of(p.key()) {
+			a.Sessions = append(a.Sessions, answered{Index: int(p.Seq), Info: s.Info()}) //nolint:gosec // the asker checks it
+		}
+	}
+	c.answer(l, a)
+}
+
+// closeHere ends this node's sessions that are meant.
+func (c *Cluster) closeHere(how push.Closing) (n int) {
+	for _, s := range c.deps.Sessions.Of(how.Client) {
+		if how.Matches(s.Info()) {
+			s.Close(how.Code, how.Reason)
+			c.met.closed.WithLabelValues("asked").Inc()
+			n++
+		}
+	}
+	return n
+}
+
+func (c *Cluster) answer(to, a letter) {
+	if to.Ask == 0 || to.From == "" {
+		return
+	}
+	a.Kind, a.Ask = kindAnswer, to.Ask
+	c.post(parcel{node: to.From, letter: a})
+}

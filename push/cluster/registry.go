@@ -1,0 +1,449 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/time/rate"
+
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// The registry: which clients this node has, here and in Redis. Came and Went
+// only change the table and mark the client as unsynced; one goroutine then
+// writes what the table says by that time. So an outage costs no queue of
+// events, and nothing arrives out of order.
+
+// slots is in how many steps the table is written again.
+const slots = 64
+
+// batch is how many clients are looked at in one pipeline.
+const batch = 512
+
+// held is one client that has a session here.
+type held struct {
+	session  push.Session
+	proposed uint64    // the table's generation
+	came     time.Time // when
+	// Guarded by slot.mu:
+	given uint64 // the registry's generation; 0: not yet
+	tried bool   // has been written once, with whatever outcome
+}
+
+type slot struct {
+	mu sync.Mutex
+	of map[push.ClientKey]*held // guarded by mu
+}
+
+var seed = maphash.MakeSeed()
+
+func (c *Cluster) slot(k push.ClientKey) *slot {
+	return &c.held[maphash.Comparable(seed, k)%slots]
+}
+
+// Came implements [push.Presence].
+func (c *Cluster) Came(key push.ClientKey, s push.Session, generation uint64) {
+	sl := c.slot(key)
+	sl.mu.Lock()
+	if old := sl.of[key]; old == nil || old.proposed <= generation {
+		sl.of[key] = &held{session: s, proposed: generation, came: c.deps.Now()}
+	}
+	sl.mu.Unlock()
+	c.unsynced.add(key)
+}
+
+// Went implements [push.Presence].
+func (c *Cluster) Went(key push.ClientKey, generation uint64) {
+	sl := c.slot(key)
+	sl.mu.Lock()
+	h := sl.of[key]
+	gone := h != nil && h.proposed == generation
+	if gone {
+		delete(sl.of, key)
+	}
+	sl.mu.Unlock()
+	if !gone {
+		return
+	}
+	// Where a client may have several sessions, an older one may be left.
+	if c.cfg.PerClient != 1 {
+		if left := c.deps.Sessions.Of(key); len(left) > 0 {
+			c.keep(key, left[0], generation)
+		}
+	}
+	c.unsynced.add(key)
+}
+
+// keep holds an older session of the client, unless a newer one came.
+func (c *Cluster) keep(key push.ClientKey, s push.Session, generation uint64) {
+	sl := c.slot(key)
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if sl.of[key] == nil {
+		sl.of[key] = &held{session: s, proposed: generation}
+	}
+}
+
+func (c *Cluster) holds(key push.ClientKey) (h held, ok bool) {
+	sl := c.slot(key)
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	p := sl.of[key]
+	if p == nil {
+		return held{}, false
+	}
+	return *p, true
+}
+
+// unsynced is the clients whose entry in Redis may differ from the table.
+type unsynced struct {
+	mu   sync.Mutex
+	keys map[push.ClientKey]struct{} // guarded by mu
+	all  bool                        // guarded by mu
+	wake chan struct{}               // never closed
+	max  int
+}
+
+func (u *unsynced) init() {
+	u.keys, u.wake, u.max = map[push.ClientKey]struct{}{}, make(chan struct{}, 1), 1<<16
+}
+
+// add marks the client; beyond the bound it marks everybody.
+func (u *unsynced) add(key push.ClientKey) {
+	u.mu.Lock()
+	if len(u.keys) < u.max {
+		u.keys[key] = struct{}{}
+	} else {
+		u.all = true
+	}
+	u.mu.Unlock()
+	u.ring()
+}
+
+func (u *unsynced) resync() {
+	u.mu.Lock()
+	u.all = true
+	u.mu.Unlock()
+	u.ring()
+}
+
+func (u *unsynced) ring() {
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (u *unsynced) take() (keys []push.ClientKey, all bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for k := range u.keys {
+		if len(keys) == batch {
+			break
+		}
+		keys = append(keys, k)
+		delete(u.keys, k)
+	}
+	all, u.all = u.all, false
+	return keys, all
+}
+
+// registers keeps Redis at what the table says, until ctx ends.
+func (c *Cluster) registers(ctx context.Context) {
+	again := time.NewTicker(max(c.cfg.Registered/3/slots, time.Millisecond))
+	defer again.Stop()
+	limit := rate.NewLimiter(rate.Limit(c.cfg.ResyncRate), batch)
+	var todo []push.ClientKey // to be written again
+	next, left := 0, 0        // slot whose turn it is, slots that a resync has left
+	for ctx.Err() == nil {
+		keys, all := c.unsynced.take()
+		if all {
+			left = slots
+			c.met.resyncs.Inc()
+		}
+		if len(todo) == 0 && left > 0 {
+			todo, next, left = c.inSlot(next), (next+1)%slots, left-1
+		}
+		if n := min(batch-len(keys), len(todo)); n > 0 && limit.WaitN(ctx, n) == nil {
+			keys, todo = append(keys, todo[:n]...), todo[n:]
+		}
+		if len(keys) > 0 && !c.sync(ctx, keys) {
+			for _, k := range keys {
+				c.unsynced.add(k)
+			}
+			wait(ctx, c.cfg.Timeout)
+		}
+		if len(keys) > 0 || len(todo) > 0 || left > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-c.unsynced.wake:
+		case <-again.C:
+			left = max(left, 1)
+		}
+	}
+}
+
+func (c *Cluster) inSlot(i int) (keys []push.ClientKey) {
+	sl := &c.held[i]
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	for k := range sl.of {
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// register writes one client's entry. A session that came just now wins over
+// all others; one that is written again never beats a higher generation of a
+// living node, since who is newer is then not known. The deadline is Redis'
+// time: a call that was held up counts as written again. Answers {given,
+// highest, won, node…}: given 0 where another node keeps the client; the nodes
+// are those whose entry was removed.
+// KEYS: client. ARGV: node, proposed, deadline (0: again), ttl, settle, living….
+const register = `
+local t = redis.call('TIME')
+local fresh = t[1] * 1000 + math.floor(t[2] / 1000) < tonumber(ARGV[3])
+local settle = ARGV[5] == '1'
+local living = {}
+for i = 6, #ARGV do living[ARGV[i]] = true end
+local all = redis.call('HGETALL', KEYS[1])
+local gen = tonumber(ARGV[2])
+local highest, rival = 0, 0
+for i = 1, #all, 2 do
+  local g = tonumber(all[i + 1])
+  if g > highest then highest = g end
+  if all[i] ~= ARGV[1] and living[all[i]] and g > rival then rival = g end
+end
+if settle and not fresh and rival > gen then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+  return {'0', string.format('%.0f', rival), '0'}
+end
+if settle and fresh and gen <= highest then gen = highest + 1 end
+local told = {string.format('%.0f', gen), string.format('%.0f', highest), fresh and '1' or '0'}
+for i = 1, #all, 2 do
+  if settle and all[i] ~= ARGV[1] and tonumber(all[i + 1]) < gen then
+    redis.call('HDEL', KEYS[1], all[i])
+    told[#told + 1] = all[i]
+  end
+end
+redis.call('HSET', KEYS[1], ARGV[1], told[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return told`
+
+var registerScript = redis.NewScript(register)
+
+// entry is one client's turn in a pipeline.
+type entry struct {
+	key  push.ClientKey
+	held *held // nil: it went
+	copy held
+	cmd  *redis.Cmd
+}
+
+// sync brings Redis to what the table says of the clients. False where Redis
+// failed: then some may have been written, and all are to be tried again.
+func (c *Cluster) sync(ctx context.Context, keys []push.ClientKey) bool {
+	entries := make([]entry, len(keys))
+	for i, k := range keys {
+		sl := c.slot(k)
+		sl.mu.Lock()
+		entries[i] = entry{key: k, held: sl.of[k]}
+		if entries[i].held != nil {
+			entries[i].copy = *entries[i].held
+			entries[i].held.tried = true
+		}
+		sl.mu.Unlock()
+	}
+	err := c.write(ctx, entries, registerScript.EvalSha)
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		err = c.write(ctx, entries, registerScript.Eval)
+	}
+	if err != nil && ctx.Err() == nil {
+		c.met.errors.WithLabelValues("register").Inc()
+	}
+	// What was written is acted on, whatever became of the rest.
+	var fresh []push.ClientKey
+	told := tellings{}
+	for i := range entries {
+		if c.settle(&entries[i], told) {
+			fresh = append(fresh, entries[i].key)
+		}
+	}
+	for to, places := range told {
+		c.post(parcel{node: to.node, letter: letter{
+			Kind: kindBelow, Keys: places, Closing: &push.Closing{Code: to.code, Reason: to.reason},
+		}})
+	}
+	if len(fresh) > 0 && c.deps.Registered != nil {
+		c.deps.Registered(fresh)
+	}
+	return err == nil
+}
+
+// tellings are the generations below which other nodes are to close.
+type tellings map[telling][]place
+
+type telling struct {
+	node   string
+	code   push.CloseCode
+	reason string
+}
+
+type eval func(ctx context.Context, r redis.Scripter, keys []string, args ...any) *redis.Cmd
+
+func (c *Cluster) write(ctx context.Context, entries []entry, run eval) error {
+	ctx, cancel := c.timeout(ctx)
+	defer cancel()
+	pipe := c.rdb.Pipeline()
+	living := *c.nodes.living.Load()
+	for i := range entries {
+		e := &entries[i]
+		if e.cmd != nil && e.cmd.Err() == nil {
+			continue // written in the first go
+		}
+		if e.held == nil {
+			pipe.HDel(ctx, c.clientKey(e.key), c.cfg.Node)
+			continue
+		}
+		args := []any{c.cfg.Node, max(e.copy.given, e.copy.proposed), c.deadline(e.copy),
+			c.cfg.Registered.Milliseconds(), flag(c.cfg.PerClient == 1)}
+		for _, n := range living {
+			args = append(args, n)
+		}
+		e.cmd = run(ctx, pipe, []string{c.clientKey(e.key)}, args...)
+	}
+	_, err := pipe.Exec(ctx)
+	return err
+}
+
+// deadline is until when the session counts as one that came just now, by
+// Redis' clock in ms; 0 for one that is written again.
+func (c *Cluster) deadline(h held) int64 {
+	until := h.came.Add(2 * c.cfg.Timeout)
+	if h.given != 0 || h.came.IsZero() || !c.deps.Now().Before(until) {
+		return 0
+	}
+	return until.UnixMilli() + c.nodes.offset.Load()
+}
+
+// settle acts on what the registry said of one client, and reports whether it
+// was registered for the first time.
+func (c *Cluster) settle(e *entry, told tellings) bool {
+	if e.cmd == nil {
+		return false
+	}
+	got, err := e.cmd.StringSlice()
+	if err != nil || len(got) < 3 {
+		return false
+	}
+	gen, highest, fresh := number(got[0]), number(got[1]), got[2] == "1"
+	if gen == 0 {
+		c.met.closed.WithLabelValues("unsettled").Inc()
+		c.deps.Log.Info("another node has a later session of this client", "client", e.key.String(), "generation", highest)
+		e.copy.session.Close(closeUnsettled, unsettledDelay)
+		return false
+	}
+	sl := c.slot(e.key)
+	sl.mu.Lock()
+	first := e.held.given == 0
+	e.held.given = gen
+	sl.mu.Unlock()
+	code, reason := closeUnsettled, unsettledDelay
+	if fresh {
+		code, reason = push.CloseReplaced, "a newer connection of this client took over"
+	}
+	losers := got[3:]
+	if c.cfg.PerClient == 1 && first && e.copy.tried {
+		losers = c.others() // an earlier try may have removed entries unheard
+	}
+	for _, node := range losers {
+		to := telling{node, code, reason}
+		told[to] = append(told[to], place{Realm: e.key.Realm, ID: e.key.ID, Seq: gen})
+	}
+	return first
+}
+
+// closeUnsettled ends a session of which it is not known whether it is the
+// client's newest: the client comes back, and then it is. The reason of that
+// code is a delay in ms.
+const (
+	closeUnsettled = push.CloseDraining
+	unsettledDelay = "500"
+)
+
+// below ends this node's session of the client if its generation is lower.
+// One that is not registered yet has its turn to come.
+func (c *Cluster) below(key push.ClientKey, gen uint64, how push.Closing) {
+	h, ok := c.holds(key)
+	if !ok || h.given == 0 || h.given >= gen {
+		return
+	}
+	why := "replaced"
+	if how.Code != push.CloseReplaced {
+		why = "unsettled"
+	}
+	c.met.closed.WithLabelValues(why).Inc()
+	h.session.Close(how.Code, how.Reason)
+}
+
+// owners looks up which living nodes other than this have the clients, in
+// the order of keys, in one pipeline a batch.
+func (c *Cluster) owners(ctx context.Context, keys []push.ClientKey) ([][]string, error) {
+	owners := make([][]string, 0, len(keys))
+	for len(keys) > 0 {
+		n := min(len(keys), perLetter)
+		if err := c.lookUp(ctx, keys[:n], &owners); err != nil {
+			c.met.errors.WithLabelValues("lookup").Inc()
+			return nil, err
+		}
+		keys = keys[n:]
+	}
+	return owners, nil
+}
+
+func (c *Cluster) lookUp(ctx context.Context, keys []push.ClientKey, owners *[][]string) error {
+	ctx, cancel := c.timeout(ctx)
+	defer cancel()
+	pipe := c.rdb.Pipeline()
+	cmds := make([]*redis.StringSliceCmd, len(keys))
+	for i, k := range keys {
+		cmds[i] = pipe.HKeys(ctx, c.clientKey(k))
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return err
+	}
+	for i, cmd := range cmds {
+		var there []string
+		for _, node := range cmd.Val() {
+			if node != c.cfg.Node && c.nodes.alive(node) {
+				there = append(there, node)
+			}
+		}
+		*owners = append(*owners, there)
+		c.recent.put(keys[i], len(there) > 0, c.deps.Now())
+	}
+	return nil
+}
+
+// number reads what only we write; anything else is 0.
+func number(s string) uint64 {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}

@@ -1,0 +1,84 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sunzi-push/sunzi/push"
+	"github.com/sunzi-push/sunzi/push/pushtest/daemons"
+)
+
+func TestNewestConnectionWinsWhateverTheClocksSay(t *testing.T) {
+	r := daemons.StartRedis(t)
+	a, b := start(t, r.URL(), "a"), start(t, r.URL(), "b")
+	together(t, a, b)
+	a.table.gen *= 2 // a's clock is far ahead
+	older := a.attach(client("x"))
+	eventually(t, "the first is registered", func() bool { return b.sees(client("x")) })
+	newer := b.attach(client("x"))
+	eventually(t, "the older is closed", func() bool { return older.closed() == push.CloseReplaced })
+	eventually(t, "a finds the newer", func() bool { return a.sees(client("x")) })
+	if b.sees(client("x")) || newer.closed() != 0 {
+		t.Error("the newer did not stay alone")
+	}
+	// The older one's end must not take the newer's entry.
+	a.detach(client("x"))
+	third := a.attach(client("y"))
+	eventually(t, "what a wrote after that is there", func() bool { return b.sees(client("y")) })
+	a.hint(client("x"), 3)
+	eventually(t, "the newer is still reached", func() bool { return newer.offered(3) })
+	if third.closed() != 0 {
+		t.Error("another client was closed")
+	}
+}
+
+func TestUnknownOrderSendsOneBackToReconnect(t *testing.T) {
+	r := daemons.StartRedis(t)
+	a, b := start(t, r.URL(), "a"), start(t, r.URL(), "b")
+	together(t, a, b)
+	r.Stop()
+	b.table.gen += 1 << 20
+	low, high := a.attach(client("x")), b.attach(client("x"))
+	eventually(t, "neither counts as new any more", func() bool {
+		h, ok := a.holds(client("x"))
+		return ok && a.deadline(h) == 0
+	})
+	r.Continue()
+	eventually(t, "one is left", func() bool { return (low.closed() != 0) != (high.closed() != 0) })
+	for _, s := range []*session{low, high} {
+		if code := s.closed(); code != 0 && code.Advice() != push.ReconnectNow {
+			t.Errorf("closed with %d: the client would not come back", code)
+		}
+	}
+}
+
+func TestRefreshKeepsEntriesAlive(t *testing.T) {
+	r := daemons.StartRedis(t)
+	short := func(c *Config) { c.Registered = c.Lease }
+	a, b := start(t, r.URL(), "a", short), start(t, r.URL(), "b", short)
+	together(t, a, b)
+	b.attach(client("x"))
+	eventually(t, "registered", func() bool { return a.sees(client("x")) })
+	for end := time.Now().Add(2 * a.cfg.Registered); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if !a.sees(client("x")) {
+			t.Fatal("the entry ended")
+		}
+	}
+}
+
+func TestSeveralConnectionsStayWhereTheyAreAllowed(t *testing.T) {
+	r := daemons.StartRedis(t)
+	many := func(c *Config) { c.PerClient = 0 }
+	a, b, c := start(t, r.URL(), "a", many), start(t, r.URL(), "b", many), start(t, r.URL(), "c", many)
+	together(t, a, b, c)
+	one, two := a.attach(client("x")), b.attach(client("x"))
+	eventually(t, "both are seen", func() bool {
+		o, err := c.owners(t.Context(), []push.ClientKey{client("x")})
+		return err == nil && len(o[0]) == 2
+	})
+	c.hint(client("x"), 5)
+	eventually(t, "both are told", func() bool { return one.offered(5) && two.offered(5) })
+	if one.closed() != 0 || two.closed() != 0 {
+		t.Error("one was closed")
+	}
+}

@@ -1,0 +1,99 @@
+package cluster
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// parseURL reads [Config.URL]. Taken apart by hand: net/url refuses lists of
+// hosts. Errors never hold any of it, since that might be the password.
+func parseURL(raw string) (*redis.UniversalOptions, error) {
+	bad := func(what string) (*redis.UniversalOptions, error) {
+		return nil, errors.New("cluster: the Redis URL " + what)
+	}
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok {
+		return bad("must begin with redis://, redis+sentinel://, redis+cluster:// or the same with rediss")
+	}
+	o := &redis.UniversalOptions{}
+	base, kind, _ := strings.Cut(scheme, "+")
+	if base != "redis" && base != "rediss" || strings.Contains(rest, "?") {
+		return bad("has an unknown scheme, or a query")
+	}
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		user, password, both := strings.Cut(rest[:i], ":")
+		var err1, err2 error
+		o.Username, err1 = url.PathUnescape(user)
+		o.Password, err2 = url.PathUnescape(password)
+		if !both || err1 != nil || err2 != nil {
+			return bad("must have user:password before the @, percent-encoded; the user may be empty")
+		}
+		rest = rest[i+1:]
+	}
+	hosts, path, _ := strings.Cut(rest, "/")
+	for h := range strings.SplitSeq(hosts, ",") {
+		host, port, err := net.SplitHostPort(h)
+		if err != nil || host == "" || port == "" {
+			return bad("must name host:port, several with commas between them")
+		}
+		o.Addrs = append(o.Addrs, h)
+	}
+	if base == "rediss" {
+		host, _, _ := net.SplitHostPort(o.Addrs[0])
+		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
+	}
+	db := path
+	switch kind {
+	case "":
+		if len(o.Addrs) > 1 {
+			return bad("names several hosts: use redis+cluster:// or redis+sentinel://")
+		}
+	case "cluster":
+		o.IsClusterMode = true
+		if o.TLSConfig != nil {
+			o.TLSConfig.ServerName = "" // each node's own
+		}
+		if path != "" {
+			return bad("has a path, which a cluster has no use for")
+		}
+	case "sentinel":
+		o.MasterName, db, _ = strings.Cut(path, "/")
+		if o.MasterName == "" {
+			return bad("must name the master after the sentinels: …/master/0")
+		}
+		if o.TLSConfig != nil {
+			o.TLSConfig.ServerName = ""
+		}
+	default:
+		return bad("has an unknown scheme")
+	}
+	if db != "" {
+		n, err := strconv.Atoi(db)
+		if err != nil || n < 0 {
+			return bad("must have the number of a database as its path")
+		}
+		o.DB = n
+	}
+	return o, nil
+}
+
+// newClient makes the client. Retries are left to callers, who know what is
+// still worth it; a call ends when its context does.
+func newClient(o *redis.UniversalOptions, timeout time.Duration) redis.UniversalClient {
+	o.MaxRetries = -1
+	o.Protocol = 2 // nothing of RESP3 is used
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = timeout, timeout, timeout, timeout
+	o.DialerRetries = 1
+	o.ContextTimeoutEnabled = true
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return redis.NewUniversalClient(o)
+}
