@@ -82,6 +82,7 @@ func openMySQL(ctx context.Context, cfg *Config, use poolUse) (*sql.DB, error) {
 		c.Params = make(map[string]string)
 	}
 	c.Params["sql_mode"] = "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
+	c.Params["time_zone"] = "'+00:00'" // a clock without summer time, for leases
 	c.Params["innodb_lock_wait_timeout"] = strconv.Itoa(max(1, int(limit/(2*time.Second))))
 	if use == forWriting {
 		c.Params["wait_timeout"] = strconv.Itoa(int(idleWriter / time.Second))
