@@ -95,6 +95,7 @@ func (a *api) forgetClient(w http.ResponseWriter, r *http.Request) error {
 
 type connectionBody struct {
 	Session       string `json:"session"`
+	Node          string `json:"node,omitempty"`
 	Transport     string `json:"transport"`
 	Remote        string `json:"remote"`
 	Connected     int64  `json:"connected"`
@@ -122,11 +123,25 @@ type clientBody struct {
 	Cursor      string           `json:"cursor,omitempty"`
 	ReadCursor  string           `json:"read_cursor,omitempty"`
 	Backlog     *backlogBody     `json:"backlog,omitempty"`
+	Incomplete  bool             `json:"incomplete,omitempty"`
 	Error       *itemError       `json:"error,omitempty"`
 }
 
-// statusOf joins what the mailbox says with the sessions of this node.
-func (a *api) statusOf(key push.ClientKey, m *push.Mailbox) clientBody {
+// statusesOf joins what the mailboxes say with the sessions on all nodes.
+func (a *api) statusesOf(ctx context.Context, keys []push.ClientKey, ms []*push.Mailbox) []clientBody {
+	sessions, err := a.deps.Clients.Connections(ctx, keys)
+	if err != nil {
+		a.log.Warn("the status of clients is of this node alone", "request_id", requestID(ctx), "err", err)
+	}
+	out := make([]clientBody, len(keys))
+	for i, k := range keys {
+		out[i] = a.statusOf(k, ms[i], sessions[i])
+		out[i].Incomplete = err != nil && ms[i] != nil
+	}
+	return out
+}
+
+func (a *api) statusOf(key push.ClientKey, m *push.Mailbox, there push.ClientSessions) clientBody {
 	out := clientBody{Client: key.ID, Realm: key.Realm, Connections: []connectionBody{}}
 	if m == nil {
 		out.Error = itemErrorOf(noClient(key))
@@ -135,16 +150,21 @@ func (a *api) statusOf(key push.ClientKey, m *push.Mailbox) clientBody {
 	out.Incarnation = m.Incarnation
 	out.Head, out.Cursor, out.ReadCursor = formatSeq(m.Head), formatSeq(m.Cursor), formatSeq(m.ReadCursor)
 	out.Backlog = &backlogBody{Count: m.Count, Bytes: m.Bytes, Oldest: optionalMilli(m.Oldest)}
-	for _, s := range a.deps.Sessions.Of(key) {
-		i := s.Info()
+	out.Online = there.Online
+	var newest time.Time
+	for _, i := range there.Sessions {
+		node := i.Node
+		if node == "" {
+			node = a.cfg.Node
+		}
+		if !i.Connected.Before(newest) {
+			newest, out.Node = i.Connected, node
+		}
 		out.Connections = append(out.Connections, connectionBody{
-			Session: i.ID, Transport: i.Transport, Remote: i.Remote, Connected: milli(i.Connected),
+			Session: i.ID, Node: node, Transport: i.Transport, Remote: i.Remote, Connected: milli(i.Connected),
 			LastMessage: optionalMilli(i.LastMessage), LastHeartbeat: optionalMilli(i.LastHeartbeat),
 			TokenID: i.TokenID, Outbound: i.Outbound,
 		})
-	}
-	if out.Online = len(out.Connections) > 0; out.Online {
-		out.Node = a.cfg.Node
 	}
 	return out
 }
@@ -174,7 +194,7 @@ func (a *api) clientStatus(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.answer(w, r, http.StatusOK, a.statusOf(key, m))
+	return a.answer(w, r, http.StatusOK, a.statusesOf(r.Context(), []push.ClientKey{key}, []*push.Mailbox{m})[0])
 }
 
 func (a *api) clientStatuses(w http.ResponseWriter, r *http.Request) error {
@@ -203,11 +223,7 @@ func (a *api) clientStatuses(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := make([]clientBody, len(keys))
-	for i, k := range keys {
-		out[i] = a.statusOf(k, ms[i])
-	}
-	return a.answer(w, r, http.StatusOK, map[string]any{"clients": out})
+	return a.answer(w, r, http.StatusOK, map[string]any{"clients": a.statusesOf(r.Context(), keys, ms)})
 }
 
 func (a *api) disconnect(w http.ResponseWriter, r *http.Request) error {
@@ -215,19 +231,24 @@ func (a *api) disconnect(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	n := a.closeSessions(key, push.CloseDisconnected, "disconnected by the application", func(push.SessionInfo) bool { return true })
-	return a.answer(w, r, http.StatusOK, map[string]int{"closed": n})
+	return a.answer(w, r, http.StatusOK, a.disconnectAll(r.Context(), push.Closing{
+		Client: key, Code: push.CloseDisconnected, Reason: "disconnected by the application",
+	}))
 }
 
-// closeSessions closes the client's sessions on this node that match, and
-// answers how many.
-func (a *api) closeSessions(key push.ClientKey, code push.CloseCode, reason string, match func(push.SessionInfo) bool) int {
-	n := 0
-	for _, s := range a.deps.Sessions.Of(key) {
-		if match(s.Info()) {
-			s.Close(code, reason)
-			n++
-		}
+// closedBody tells how many connections were closed. Incomplete: other nodes
+// could not be asked.
+type closedBody struct {
+	Closed     int  `json:"closed"`
+	Incomplete bool `json:"incomplete,omitempty"`
+}
+
+// disconnectAll closes what is meant on all nodes. That some could not be
+// asked is part of the answer, not a failure: what was closed stays closed.
+func (a *api) disconnectAll(ctx context.Context, c push.Closing) closedBody {
+	n, err := a.deps.Clients.Disconnect(ctx, c)
+	if err != nil {
+		a.log.Warn("connections were closed on this node alone", "request_id", requestID(ctx), "client", c.Client, "err", err)
 	}
-	return n
+	return closedBody{n, err != nil}
 }

@@ -30,6 +30,9 @@ type world struct {
 	nextID   int64
 	silent   bool // Fetch does not answer
 
+	elsewhere    map[push.ClientKey][]push.RemoteSession // on other nodes
+	disconnected []push.Closing                          // as they were told
+
 	work sync.WaitGroup // what the backend does on goroutines of its own
 }
 
@@ -48,7 +51,7 @@ func newWorld() *world {
 	return &world{
 		now:  time.UnixMilli(1_700_000_000_000),
 		fail: map[string]error{}, hook: map[string]func(context.Context){},
-		boxes: map[push.ClientKey]*box{}, groups: map[string]*push.Group{}, members: map[string][]string{},
+		boxes: map[push.ClientKey]*box{}, elsewhere: map[push.ClientKey][]push.RemoteSession{}, groups: map[string]*push.Group{}, members: map[string][]string{},
 		sessions: map[push.ClientKey][]push.Session{}, keys: map[string]token.Key{}, tokens: map[string]token.Record{},
 		seen: map[[32]byte]seenPush{}, nextID: 1000,
 	}
@@ -199,6 +202,42 @@ func (w *world) Forget(ctx context.Context, key push.ClientKey) error {
 	defer w.mu.Unlock()
 	delete(w.boxes, key)
 	return nil
+}
+
+func (w *world) Connections(ctx context.Context, keys []push.ClientKey) ([]push.ClientSessions, error) {
+	err := w.enter(ctx, "Connections")
+	out := make([]push.ClientSessions, len(keys))
+	for i, key := range keys {
+		for _, s := range w.Of(key) {
+			out[i].Sessions = append(out[i].Sessions, push.RemoteSession{SessionInfo: s.Info()})
+		}
+		if err == nil {
+			out[i].Sessions = append(out[i].Sessions, w.elsewhere[key]...)
+		}
+		out[i].Online = len(out[i].Sessions)+len(w.elsewhere[key]) > 0
+	}
+	return out, err
+}
+
+func (w *world) Disconnect(ctx context.Context, c push.Closing) (n int, err error) {
+	for _, s := range w.Of(c.Client) {
+		if c.Matches(s.Info()) {
+			s.Close(c.Code, c.Reason)
+			n++
+		}
+	}
+	if err := w.enter(ctx, "Disconnect"); err != nil {
+		return n, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.disconnected = append(w.disconnected, c)
+	for _, s := range w.elsewhere[c.Client] {
+		if c.Matches(s.SessionInfo) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // Groups.

@@ -37,6 +37,13 @@ type Clients interface {
 	Mailboxes(ctx context.Context, keys []push.ClientKey) ([]*push.Mailbox, error)
 	// Forget also closes the client's sessions with [push.CloseDeleted].
 	Forget(ctx context.Context, key push.ClientKey) error
+	// Connections answers the clients' sessions on all nodes, in the order
+	// of keys; those of this one have no node. An error says that the other
+	// nodes could not be asked; what is known stands beside it.
+	Connections(ctx context.Context, keys []push.ClientKey) ([]push.ClientSessions, error)
+	// Disconnect ends the client's sessions that are meant, on all nodes,
+	// and answers how many. An error likewise.
+	Disconnect(ctx context.Context, c push.Closing) (int, error)
 }
 
 // Groups is membership: push.Service. It tells members of a change where the
@@ -77,7 +84,6 @@ type TokenRecords interface {
 type Sessions interface {
 	Attach(key push.ClientKey, s push.Session) (generation uint64)
 	Detach(key push.ClientKey, s push.Session)
-	Of(key push.ClientKey) []push.Session
 }
 
 // Backend serves sessions: push.Gate and push.Desk together. Admit and Check

@@ -51,7 +51,7 @@ func bodyClient(ctx context.Context, id string, asked *string) (push.ClientKey, 
 
 type revokedBody struct {
 	Revoked int `json:"revoked"`
-	Closed  int `json:"closed"`
+	closedBody
 }
 
 func (a *api) revokeTokens(w http.ResponseWriter, r *http.Request) error {
@@ -75,7 +75,7 @@ func (a *api) revokeTokens(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	closed := a.closeRevoked(key, func(i push.SessionInfo) bool { return i.TokenIssued.Before(before) })
+	closed := a.disconnectAll(r.Context(), revocation(key, push.Closing{IssuedBefore: before}))
 	return a.answer(w, r, http.StatusOK, revokedBody{n, closed})
 }
 
@@ -92,10 +92,34 @@ func (a *api) revokeToken(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	key := push.ClientKey{Realm: rec.Realm, ID: rec.Client}
-	closed := a.closeRevoked(key, func(i push.SessionInfo) bool {
-		return i.TokenID == jti || a.revoked(r.Context(), i.TokenID)
-	})
-	return a.answer(w, r, http.StatusOK, revokedBody{1, closed})
+	return a.answer(w, r, http.StatusOK, revokedBody{1, a.closeRevoked(r.Context(), key, jti)})
+}
+
+// closeRevoked ends the sessions that stand on the token, and on those that it
+// was refreshed to.
+func (a *api) closeRevoked(ctx context.Context, key push.ClientKey, jti string) closedBody {
+	sessions, err := a.deps.Clients.Connections(ctx, []push.ClientKey{key})
+	out := a.disconnectAll(ctx, revocation(key, push.Closing{TokenID: jti}))
+	out.Incomplete = out.Incomplete || err != nil
+	asked := map[string]bool{jti: true}
+	for _, i := range sessions[0].Sessions {
+		if asked[i.TokenID] {
+			continue
+		}
+		asked[i.TokenID] = true
+		if a.revoked(ctx, i.TokenID) {
+			more := a.disconnectAll(ctx, revocation(key, push.Closing{TokenID: i.TokenID}))
+			out.Closed += more.Closed
+			out.Incomplete = out.Incomplete || more.Incomplete
+		}
+	}
+	return out
+}
+
+// revocation is c as the end of sessions that stand on revoked tokens.
+func revocation(key push.ClientKey, c push.Closing) push.Closing {
+	c.Client, c.Code, c.Reason = key, push.CloseTokenRevoked, "the token was revoked"
+	return c
 }
 
 // revoked reports whether a token's record says so: the successors that a
@@ -132,11 +156,6 @@ func (a *api) mayRevoke(ctx context.Context, jti string) error {
 		return token.ErrNotFound
 	}
 	return nil
-}
-
-// closeRevoked ends the sessions that stand on revoked tokens.
-func (a *api) closeRevoked(key push.ClientKey, match func(push.SessionInfo) bool) int {
-	return a.closeSessions(key, push.CloseTokenRevoked, "the token was revoked", match)
 }
 
 // keyBody is Key of openapi.yaml; Key is the text, told once.
