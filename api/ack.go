@@ -26,7 +26,7 @@ func (a *api) ack(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	done, err := a.clients.take(w.Header(), id.Client.String(), a.now())
+	done, err := a.clients.take(r.Context(), w.Header(), id.Client.String(), a.now())
 	if err != nil {
 		return err
 	}

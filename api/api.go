@@ -51,7 +51,7 @@ func New(cfg Config, d Deps) (http.Handler, error) {
 	}
 	a := &api{
 		cfg: cfg, deps: d, log: d.Log, now: d.Now,
-		limits: newLimits(cfg, "key", "API key"), clients: newLimits(cfg, "client", "client"),
+		limits: newLimits(cfg, d.Allower, "key", "API key"), clients: newLimits(cfg, d.Allower, "client", "client"),
 	}
 	if a.log == nil {
 		a.log = slog.Default()

@@ -40,7 +40,7 @@ func (a *api) admit(w http.ResponseWriter, r *http.Request, s token.Scope) (done
 	if !key.Allows(s) {
 		return nil, push.Errorf(push.CodeForbidden, "the API key does not have the scope %s", s)
 	}
-	return a.limits.take(w.Header(), key.ID, a.now())
+	return a.limits.take(r.Context(), w.Header(), key.ID, a.now())
 }
 
 // caller is the API key that a request was admitted with.

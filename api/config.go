@@ -33,7 +33,8 @@ type Config struct {
 
 	// Rate is the number of requests that one API key may make per second,
 	// Burst how many of them at once; a bulk push counts as one. A client's
-	// acks over HTTP are held to the same, each client on its own. Zero is
+	// acks over HTTP are held to the same, each client on its own. They hold
+	// on each node, and for all together where Deps.Allower counts. Zero is
 	// no limit.
 	Rate  float64
 	Burst int

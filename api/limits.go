@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net/http"
@@ -13,7 +14,8 @@ import (
 )
 
 // limits bound how often and how many at once an API key, or a client with its
-// token, may ask. Only credentials that were checked get here, so strangers
+// token, may ask: on this node, and where all is set also on all nodes together.
+// Only credentials that were checked get here, so strangers
 // cost nothing.
 type limits struct {
 	name   string  // of the policy; static
@@ -21,6 +23,7 @@ type limits struct {
 	rate   float64 // static
 	burst  int     // static
 	perKey int     // static
+	all    Allower // static; nil: rates are this node's
 
 	mu   sync.Mutex
 	keys map[string]*keyLimit // guarded by mu
@@ -36,16 +39,36 @@ type keyLimit struct {
 // and get their burst anew when the table is full.
 const maxKeyLimits = 65536
 
-func newLimits(cfg Config, name, of string) *limits {
-	return &limits{name: name, of: of, rate: cfg.Rate, burst: cfg.Burst, perKey: cfg.PerKey, keys: map[string]*keyLimit{}}
+// allowPatience bounds the wait for the count of all nodes.
+const allowPatience = 250 * time.Millisecond
+
+func newLimits(cfg Config, all Allower, name, of string) *limits {
+	return &limits{name: name, of: of, rate: cfg.Rate, burst: cfg.Burst, perKey: cfg.PerKey, all: all, keys: map[string]*keyLimit{}}
 }
 
-// take counts one request of the key or client, and says in h what is left
-// (draft-ietf-httpapi-ratelimit-headers). done ends the request.
-func (l *limits) take(h http.Header, id string, now time.Time) (done func(), err error) {
+// take counts one request of the key or client, and says in h what is left on
+// this node (draft-ietf-httpapi-ratelimit-headers). done ends the request.
+func (l *limits) take(ctx context.Context, h http.Header, id string, now time.Time) (done func(), err error) {
 	if l.rate == 0 && l.perKey == 0 {
 		return func() {}, nil
 	}
+	done, err = l.takeHere(h, id, now)
+	if err != nil || l.all == nil || l.rate == 0 {
+		return done, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, allowPatience)
+	defer cancel()
+	// The IDs of clients are whatever applications chose: the name tells the
+	// kinds apart.
+	if ok, wait := l.all.Take(ctx, l.name+":"+id, l.rate, l.burst); !ok {
+		done()
+		h.Set("RateLimit", fmt.Sprintf(`"%s";r=0;t=%d`, l.name, int(math.Ceil(wait.Seconds()))))
+		return nil, l.tooMany(wait)
+	}
+	return done, nil
+}
+
+func (l *limits) takeHere(h http.Header, id string, now time.Time) (done func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.entry(id)
@@ -64,6 +87,13 @@ func (l *limits) take(h http.Header, id string, now time.Time) (done func(), err
 		k.running--
 		l.mu.Unlock()
 	}, nil
+}
+
+func (l *limits) tooMany(wait time.Duration) *push.Error {
+	return &push.Error{
+		Code: push.CodeRateLimited, RetryAfter: wait,
+		Message: fmt.Sprintf("this %s may make %g requests a second", l.of, l.rate),
+	}
 }
 
 func (l *limits) entry(id string) *keyLimit {
@@ -90,9 +120,5 @@ func (l *limits) spend(h http.Header, k *keyLimit, now time.Time) error {
 	if ok {
 		return nil
 	}
-	wait := time.Duration((1 - left) / l.rate * float64(time.Second))
-	return &push.Error{
-		Code: push.CodeRateLimited, RetryAfter: wait,
-		Message: fmt.Sprintf("this %s may make %g requests a second", l.of, l.rate),
-	}
+	return l.tooMany(time.Duration((1 - left) / l.rate * float64(time.Second)))
 }

@@ -100,6 +100,14 @@ type Backend interface {
 	Read(key push.ClientKey, seq uint64)
 }
 
+// Allower counts requests for all nodes together. Take asks for one of rate a
+// second and burst at once under the name; where that is too many, retryAfter
+// says when to ask again. Where it can't be asked it lets pass, since the
+// limits of the node hold beside it. It may block, for little.
+type Allower interface {
+	Take(ctx context.Context, name string, rate float64, burst int) (ok bool, retryAfter time.Duration)
+}
+
 // Deps is what the API stands on. Fields are needed unless they say otherwise.
 type Deps struct {
 	Pusher    Pusher
@@ -110,6 +118,8 @@ type Deps struct {
 	Authority Authority
 	Tokens    TokenRecords // nil: keys bound to a realm can't revoke by token ID
 	Backend   Backend
+
+	Allower Allower // nil: rates are this node's
 
 	Socket  http.Handler // the hub: /ws, /ws/{client_id}, /ws/{realm}/{client_id}
 	Echo    http.Handler // nil: no /echo
