@@ -10,16 +10,28 @@
 // database runs on one goroutine, the writer, which [Open] starts and
 // [Store.Close] waits for; it alone owns the write connection and the cache of
 // counter rows. Reads run on the caller's goroutine, on a pool of connections
-// that see what is committed and nothing else.
+// that see what is committed and nothing else; so do leases (lease.go), which
+// must not wait for pushes.
 //
 // An answer is given only after COMMIT returned. Conditions (unknown client,
 // full mailbox, a reused key) are answers; they leave nothing behind and fail
 // nobody else in the commit group. An unexpected SQL error rolls the group
 // back, and each of its operations is tried again on its own.
 //
+// Two engines serve it. SQLite is a file of one server's own. MySQL, MariaDB or
+// TiDB are shared by any number of servers: there a commit group locks the
+// counter rows that it needs up front, in the order of their keys, so that
+// groups wait for each other rather than deadlock; one that lost against another
+// is made afresh; and where COMMIT is not answered, the transaction's token
+// tells what became of it (outcome.go). A server's view of the rows ends with
+// its transaction. Lock order: client, grp, store, then entries, bodies, the
+// rest; whoever takes them otherwise (periodic work) may lose, and tries again.
+//
 // The package does not validate pushes, mint tokens, or know who is connected.
 //
-// The engine is SQLite; what is peculiar to it is in sqlite.go and in
-// migrations/sqlite. Queries elsewhere are such that MySQL 8 and TiDB have
-// them, and each names the index that it uses.
+// What is peculiar to an engine is in engine.go, sqlite.go and mysql.go, in
+// mark.go (SQLite alone), and in migrations/. Queries elsewhere run on all of
+// them: no RETURNING, no SKIP LOCKED, a column named cursor is always qualified
+// (MySQL reserves the word). Each names the index that it uses by SQLite's
+// name; where MySQL's differs, 00001 of its migrations says so.
 package store

@@ -46,7 +46,8 @@ var (
 // Open opens the database, brings its schema up to date and starts the
 // writer. Where the database is an older copy than the one that was served here
 // last (mark.go), it renews every mailbox first, which ctx does not cut short.
-// Its errors are one sentence each, for the person who started the server. ctx
+// A database behind DSN is asked for its durability settings; what may lose
+// pushes is logged as a warning. Its errors are one sentence each, for the person who started the server. ctx
 // bounds opening alone.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg, err := cfg.withDefaults()
@@ -54,7 +55,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	if cfg.engine.shared {
-		return open(ctx, cfg, nil)
+		s, err := open(ctx, cfg, nil)
+		if err == nil {
+			s.warnOfLoss(ctx)
+		}
+		return s, err
 	}
 	lock, err := lockFolder(cfg.Path)
 	if err != nil {

@@ -3,7 +3,9 @@
 -- What the tables and columns mean is said in sqlite/00001: here stands what
 -- differs. Names (realm, client_id, grp) are VARBINARY, since they are compared
 -- as bytes, the space at the end included, which the collations of MySQL 8 and
--- MariaDB do under no common name; 100 characters are up to 400 bytes.
+-- MariaDB do under no common name; 100 characters are up to 400 bytes. There
+-- are no partial indexes: offline_message_due stands for offline_message_waiting
+-- and offline_message_ended, and the others have their condition as a column.
 
 -- commits is not counted here: a row that every commit changes would make all
 -- nodes wait for each other.
