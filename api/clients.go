@@ -44,8 +44,10 @@ func (a *api) registerClient(w http.ResponseWriter, r *http.Request) error {
 		Device string  `json:"device"`
 		TTL    *int64  `json:"ttl"`
 	}
-	if err := a.decode(w, r, &b); err != nil {
-		return err
+	if r.ContentLength != 0 { // without a body: a new client of the default kind
+		if err := a.decode(w, r, &b); err != nil {
+			return err
+		}
 	}
 	rm, err := realm(r.Context(), b.Realm)
 	if err != nil {

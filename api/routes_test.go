@@ -201,6 +201,9 @@ func TestClientsLife(t *testing.T) {
 	if made.body["client_id"] == "" || made.body["token"] == "" || made.body["realm"] != "" {
 		t.Errorf("registration answered %s", made.raw)
 	}
+	if bare := s.must(201, "POST", "/v1/clients", ""); bare.body["client_id"] == made.body["client_id"] || bare.body["client_id"] == "" {
+		t.Errorf("without a body: %s", bare.raw)
+	}
 	own := s.must(201, "POST", "/v1/clients", `{"client_id":"käse 1","device":"d","ttl":60}`, "Authorization: Bearer sk_shop")
 	if own.body["realm"] != "shop" || own.body["expires"] != float64(s.world.now.Add(time.Minute).UnixMilli()) {
 		t.Errorf("registration answered %s", own.raw)
