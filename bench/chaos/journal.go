@@ -141,3 +141,22 @@ func readLog(path string) (events []Event, err error) {
 	}
 	return events, lines.Err()
 }
+
+// Tell is one line about a run, for people: how much happened.
+func Tell(ev Evidence) string {
+	count := map[Kind]int{}
+	results := map[Result]int{}
+	for _, parties := range [][]Party{ev.Producers, ev.Clients, {{Events: ev.Conductor}}} {
+		for _, p := range parties {
+			for _, e := range p.Events {
+				count[e.Kind]++
+				if e.Kind == Outcome {
+					results[e.Result]++
+				}
+			}
+		}
+	}
+	return fmt.Sprintf("%d faults; %d pushes settled in %d attempts, %d refused, %d unknown; %d connections, %d receipts, %d handled, %d kills in a handler, %d gaps",
+		count[FaultBegin], count[Settled], count[Attempt], results[Refused], results[Unknown],
+		count[Connected], count[Received], count[Handled], count[Killed], count[Gap])
+}
