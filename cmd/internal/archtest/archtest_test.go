@@ -53,6 +53,8 @@ func TestBreachesAreFound(t *testing.T) {
 		{"push", "a.go", ours("push/pushtest/daemons"), true},
 		{"store", "a_test.go", ours("push/pushtest/daemons"), false},
 		{"bench", "a.go", ours("push/pushtest/daemons"), false},
+		{"bench", "a.go", ours("bench/faultproxy"), false},
+		{"bench/faultproxy", "a.go", ours("api/wsclient"), true},
 		{"hub", "a.go", ours("push"), false},
 		{"hub", "a.go", ours("api/wire"), false},
 		{"hub", "a.go", ours("api"), true},
