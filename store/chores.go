@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sunzi-push/sunzi/push"
@@ -144,6 +146,16 @@ func (t *tx) settle(now time.Time, limit int) (int, error) {
 	due, err := collect(rows, err, scanDue)
 	if err != nil {
 		return 0, err
+	}
+	// Counter rows first, in their order: the entries come by their times.
+	named := make(map[string][]string)
+	for i := range due {
+		named[due[i].key.Realm] = append(named[due[i].key.Realm], due[i].key.ID)
+	}
+	for _, realm := range slices.Sorted(maps.Keys(named)) {
+		if _, err := t.clients(realm, named[realm]); err != nil {
+			return 0, err
+		}
 	}
 	for i := range due {
 		e := &due[i]

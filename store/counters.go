@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"slices"
 	"sort"
 
 	"github.com/sunzi-push/sunzi/push"
@@ -92,7 +93,7 @@ func (t *tx) clients(realm string, ids []string) ([]*counter, error) {
 	}
 	if len(missing) > 0 {
 		sort.Strings(missing)
-		if _, err := t.load(realm, missing); err != nil {
+		if _, err := t.load(realm, slices.Compact(missing)); err != nil {
 			return nil, err
 		}
 	}

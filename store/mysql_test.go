@@ -2,9 +2,13 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,16 +18,68 @@ import (
 )
 
 func TestContractOnMySQL(t *testing.T) {
+	seen := &queries{texts: make(map[string]struct{})}
 	pushtest.All(t, func(t *testing.T, o pushtest.Options) (pushtest.Store, func() pushtest.Store) {
 		cfg := Config{DSN: server.dsn(t), Limits: o.Config, Clock: o.Now, Listener: o.Listener}
 		s := openMore(t, cfg)
-		return s, func() pushtest.Store {
+		end := func() {
+			seen.collect(t, s)
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
-			return openMore(t, cfg)
+		}
+		t.Cleanup(func() { end() })
+		return s, func() pushtest.Store {
+			end()
+			var err error
+			if s, err = Open(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+			return s
 		}
 	})
+	t.Run("every query is served by an index", func(t *testing.T) { seen.explainMySQL(t) })
+}
+
+// explainMySQL refuses queries for which the database knows no index: they
+// would read the whole table, and lock it. What it would choose for tables that
+// are empty says nothing.
+func (q *queries) explainMySQL(t *testing.T) {
+	s := openMore(t, Config{DSN: server.dsn(t)})
+	checked := 0
+	for _, text := range slices.Sorted(maps.Keys(q.texts)) {
+		verb, _, _ := strings.Cut(strings.TrimSpace(text), " ")
+		if !slices.Contains([]string{"SELECT", "UPDATE", "DELETE"}, verb) ||
+			slices.ContainsFunc(append(allowedScans, "store SET born"), func(a string) bool { return strings.Contains(text, a) }) {
+			continue
+		}
+		checked++
+		var args []any
+		for before := range strings.SplitSeq(text[:strings.LastIndex(text, "?")+1], "?") {
+			args = append(args, "1") // a number would not be looked up among names
+			if strings.HasSuffix(before, "LIMIT ") {
+				args[len(args)-1] = 1
+			}
+		}
+		args = args[:strings.Count(text, "?")]
+		rows, err := s.read.QueryContext(t.Context(), "EXPLAIN "+text, args...)
+		type step struct{ table, how, keys, extra sql.NullString }
+		steps, err := collect(rows, err, func(r *sql.Rows, v *step) error {
+			var id, kind, key, length, ref, n sql.NullString
+			return r.Scan(&id, &kind, &v.table, &v.how, &v.keys, &key, &length, &ref, &n, &v.extra)
+		})
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		for _, st := range steps {
+			if st.how.String == "ALL" && !st.keys.Valid {
+				t.Errorf("%s\n\treads whole: %s", text, st.table.String)
+			}
+		}
+	}
+	if checked < 50 {
+		t.Fatalf("only %d queries were seen: the suites did not run", checked)
+	}
 }
 
 // openMore opens one more store on the database; the test's end closes it.

@@ -188,6 +188,28 @@ func TestACommitThatNobodyCanTellOfIsUnknown(t *testing.T) {
 	}
 }
 
+func TestKilledConnectionsCostNothing(t *testing.T) {
+	dsn := server.dsn(t)
+	s := openMore(t, Config{DSN: dsn})
+	if err := s.Register(t.Context(), push.ClientKey{ID: "a"}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	name := dsn[strings.LastIndex(dsn, "/")+1:]
+	kill, err := server.get(t).Exec(t.Context(), "", `SELECT CONCAT('KILL ', id, ';') FROM information_schema.processlist WHERE db = '`+name+`'`)
+	if err != nil || !strings.Contains(kill, "KILL") {
+		t.Fatalf("%q, %v", kill, err)
+	}
+	if _, err := server.get(t).Exec(t.Context(), "", kill); err != nil {
+		t.Fatal(err)
+	}
+	if err := acceptOne(s, envelope(1, "a", 10)); err != nil {
+		t.Fatal(err)
+	}
+	if got := idsOf(t, s, "a"); len(got) != 1 {
+		t.Fatalf("the mailbox has %v", got)
+	}
+}
+
 func TestADatabaseThatIsGoneOrHangsIsRefusedInTimeAndComesBack(t *testing.T) {
 	db := server.get(t)
 	const timeout = 2 * time.Second
