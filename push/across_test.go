@@ -273,3 +273,41 @@ func TestTheHeadsOfClientsThatWereJustRegisteredAreCompared(t *testing.T) {
 		}
 	})
 }
+
+func TestABulkOfLiveOnlyPushesDoesNotWaitForEachThingThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, here := across(t)
+		b.store.group, b.store.members = Group{Name: "room", Epoch: 1}, []string{"alice", "bob"}
+		toRoom := Request{Target: Target{Group: "room"}, Store: StoreNever, Topic: "t"}
+		if _, err := b.Push(t.Context(), toRoom); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour) // the group is stale
+		b.elsewhere.deaf, b.store.hangs = true, true
+		bulk := make([]Request, 100)
+		for i := range bulk {
+			bulk[i] = Request{Target: Target{Clients: []string{"alice", "eve"}}, Store: StoreNever, Topic: "t"}
+			if i%2 == 0 {
+				bulk[i] = toRoom
+			}
+		}
+		start := time.Now()
+		results, err := b.PushBatch(t.Context(), bulk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range results {
+			if r.Err != nil || r.Receipt.Online != 1 || len(r.Receipt.Rejected) != 0 {
+				t.Errorf("%d: %+v", i, r)
+			}
+		}
+		if took := time.Since(start); took > time.Second || len(here.live) != 101 {
+			t.Fatalf("took %s; alice got %d", took, len(here.live))
+		}
+		b.elsewhere.deaf, b.store.hangs = false, false
+		time.Sleep(restFor + groupRetry)
+		if r, err := b.Push(t.Context(), toRoom); err != nil || r.Online != 2 {
+			t.Fatalf("once they answer again: %+v, %v", r, err)
+		}
+	})
+}

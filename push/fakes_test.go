@@ -28,6 +28,7 @@ type stubStore struct {
 	group   Group
 	members []string
 	known   map[ClientKey]bool
+	hangs   bool // answers nothing in time
 
 	onOpen, onForget func() // while the call is under way, without the lock
 	ended            []Placement
@@ -116,9 +117,13 @@ func (s *stubStore) Ack(_ context.Context, acks []Ack) error {
 	return s.err
 }
 
-func (s *stubStore) Group(context.Context, string, string) (Group, error) {
+func (s *stubStore) Group(ctx context.Context, _, _ string) (Group, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.hangs {
+		<-ctx.Done()
+		return Group{}, Errorf(CodeNoStore, "away")
+	}
 	return s.group, s.err
 }
 
@@ -140,9 +145,13 @@ func (s *stubStore) Register(_ context.Context, key ClientKey, _ time.Time) erro
 	return s.err
 }
 
-func (s *stubStore) Mailboxes(_ context.Context, keys []ClientKey) ([]*Mailbox, error) {
+func (s *stubStore) Mailboxes(ctx context.Context, keys []ClientKey) ([]*Mailbox, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.hangs {
+		<-ctx.Done()
+		return nil, Errorf(CodeNoStore, "away")
+	}
 	boxes := make([]*Mailbox, len(keys))
 	for i, k := range keys {
 		if s.known[k] {
@@ -248,10 +257,14 @@ func (e *stubElsewhere) Hint(to []Placement) {
 	e.hinted = append(e.hinted, to...)
 }
 
-func (e *stubElsewhere) Live(_ context.Context, realm string, clients []string, _ *Message) (reached []string, err error) {
+func (e *stubElsewhere) Live(ctx context.Context, realm string, clients []string, _ *Message) (reached []string, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.live = append(e.live, clients)
+	if e.deaf {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	for _, id := range clients {
 		if e.err == nil && len(e.sessions[ClientKey{realm, id}]) > 0 {
 			reached = append(reached, id)

@@ -13,6 +13,7 @@ import (
 type groupCache struct {
 	store Groups
 	now   func() time.Time
+	slow  *rest // shared with live-only pushes
 
 	mu   sync.Mutex
 	sets map[groupName]*memberSet // at most maxCachedGroups
@@ -32,11 +33,10 @@ const (
 	maxCachedGroups = 1024
 	groupFresh      = 5 * time.Second // how long a set is used before its epoch is looked up again
 	groupRetry      = time.Second     // likewise, while the store does not answer
-	groupPatience   = time.Second     // how long its answer is waited for where an older set would serve
 )
 
-func newGroupCache(store Groups, now func() time.Time) *groupCache {
-	return &groupCache{store: store, now: now, sets: map[groupName]*memberSet{}}
+func newGroupCache(store Groups, now func() time.Time, slow *rest) *groupCache {
+	return &groupCache{store: store, now: now, slow: slow, sets: map[groupName]*memberSet{}}
 }
 
 func (m *memberSet) has(id string) bool {
@@ -62,7 +62,8 @@ func (c *groupCache) members(ctx context.Context, realm, name string) (*memberSe
 	g, err := c.lookUp(ctx, realm, name, set != nil)
 	if err != nil {
 		if set != nil && !HasCode(err, CodeNoGroup) {
-			return c.keep(key, set.at(c.now().Add(groupRetry-groupFresh))), nil
+			c.retryLater(key, set)
+			return set, nil
 		}
 		return nil, err
 	}
@@ -78,12 +79,20 @@ func (c *groupCache) members(ctx context.Context, realm, name string) (*memberSe
 
 // lookUp reads the group's state; where an older set would serve, not for long.
 func (c *groupCache) lookUp(ctx context.Context, realm, name string, older bool) (Group, error) {
-	if older {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, groupPatience)
-		defer cancel()
+	if !older {
+		return c.store.Group(ctx, realm, name)
 	}
-	return c.store.Group(ctx, realm, name)
+	start := c.now()
+	if c.slow.resting(start) {
+		return Group{}, Errorf(CodeNoStore, "the store is left alone for a while")
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	g, err := c.store.Group(ctx, realm, name)
+	if err != nil && !HasCode(err, CodeNoGroup) {
+		c.slow.failed(start, c.now())
+	}
+	return g, err
 }
 
 func (c *groupCache) load(ctx context.Context, g Group) (*memberSet, error) {
@@ -115,6 +124,15 @@ func (c *groupCache) keep(key groupName, set *memberSet) *memberSet {
 	}
 	c.sets[key] = set
 	return set
+}
+
+// retryLater has the set used for a little longer, unless another is kept by now.
+func (c *groupCache) retryLater(key groupName, set *memberSet) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sets[key] == set {
+		c.sets[key] = set.at(c.now().Add(groupRetry - groupFresh))
+	}
 }
 
 // forget makes the next use look the group up again.

@@ -1,9 +1,6 @@
 package push
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // live hands a store=never push to whoever is there, on whatever node: no
 // sequence, no entry, no store. Groups come from the cache, so that it works
@@ -115,10 +112,15 @@ func (l *handing) here(sessions []Session) bool {
 
 // away gives it to other nodes.
 func (l *handing) away(ctx context.Context, ids []string) []string {
-	ctx, cancel := context.WithTimeout(ctx, acrossTimeout)
+	start := l.s.now()
+	if l.s.away.resting(start) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	reached, err := l.s.elsewhere.Live(ctx, l.realm, ids, l.m)
 	if err != nil { // readiness and the cluster's own metrics tell of it
+		l.s.away.failed(start, l.s.now())
 		l.s.log.Debug("other nodes were not reached with a live-only push", "id", l.m.ID, "err", err)
 	}
 	return reached
@@ -132,20 +134,18 @@ func (l *handing) count(took bool) {
 	}
 }
 
-// unknownPatience bounds the look for absent clients: a live-only push does not
-// wait for a store that hangs.
-const unknownPatience = time.Second
-
 // unknown rejects those of the absent that don't exist. Whether they do is
 // the store's to say; while it is away nobody is rejected.
 func (s *Service) unknown(ctx context.Context, absent []ClientKey, targets int) ([]Rejection, *Error) {
-	if len(absent) == 0 {
+	start := s.now()
+	if len(absent) == 0 || s.slow.resting(start) {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, unknownPatience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	boxes, err := s.store.Mailboxes(ctx, absent)
 	if err != nil {
+		s.slow.failed(start, s.now())
 		return nil, nil //nolint:nilerr // nobody is rejected while the store is away
 	}
 	var rejected []Rejection

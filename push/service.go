@@ -50,6 +50,10 @@ type Service struct {
 	groups    *groupCache
 	recent    *recentTimes
 
+	// What live-only pushes do without while it hangs.
+	away rest // other nodes
+	slow rest // the store
+
 	// Desk and Gate serve connections; set by New.
 	Desk *Desk
 	Gate *Gate
@@ -60,12 +64,12 @@ func New(p Parts) *Service {
 	s := &Service{
 		cfg: p.Config, store: p.Store, sessions: p.Sessions, elsewhere: p.Elsewhere, newID: issuer(p.NewID), now: p.Now, met: p.Metrics, log: p.Log,
 		acks:   newAckBuffer(p),
-		groups: newGroupCache(p.Store, p.Now),
 		recent: newRecentTimes(),
 	}
 	if s.elsewhere == nil {
 		s.elsewhere = Alone{}
 	}
+	s.groups = newGroupCache(p.Store, p.Now, &s.slow)
 	s.Gate = newGate(p)
 	s.Desk = newDesk(s, p)
 	return s
