@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -27,6 +28,7 @@ type limits struct {
 
 	mu   sync.Mutex
 	keys map[string]*keyLimit // guarded by mu
+	rest time.Time            // guarded by mu; until then all is not asked: it hung
 }
 
 type keyLimit struct {
@@ -39,8 +41,12 @@ type keyLimit struct {
 // and get their burst anew when the table is full.
 const maxKeyLimits = 65536
 
-// allowPatience bounds the wait for the count of all nodes.
-const allowPatience = 250 * time.Millisecond
+// allowPatience bounds the wait for the count of all nodes; where it did not
+// come by then, it is done without for allowRest.
+const (
+	allowPatience = 250 * time.Millisecond
+	allowRest     = 2 * time.Second
+)
 
 func newLimits(cfg Config, all Allower, name, of string) *limits {
 	return &limits{name: name, of: of, rate: cfg.Rate, burst: cfg.Burst, perKey: cfg.PerKey, all: all, keys: map[string]*keyLimit{}}
@@ -53,7 +59,7 @@ func (l *limits) take(ctx context.Context, h http.Header, id string, now time.Ti
 		return func() {}, nil
 	}
 	done, err = l.takeHere(h, id, now)
-	if err != nil || l.all == nil || l.rate == 0 {
+	if err != nil || l.all == nil || l.rate == 0 || l.resting(now) {
 		return done, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, allowPatience)
@@ -65,7 +71,18 @@ func (l *limits) take(ctx context.Context, h http.Header, id string, now time.Ti
 		h.Set("RateLimit", fmt.Sprintf(`"%s";r=0;t=%d`, l.name, int(math.Ceil(wait.Seconds()))))
 		return nil, l.tooMany(wait)
 	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		l.mu.Lock()
+		l.rest = now.Add(allowRest)
+		l.mu.Unlock()
+	}
 	return done, nil
+}
+
+func (l *limits) resting(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return now.Before(l.rest)
 }
 
 func (l *limits) takeHere(h http.Header, id string, now time.Time) (done func(), err error) {

@@ -17,6 +17,7 @@ type allower struct {
 	mu    sync.Mutex
 	left  int
 	asked []string
+	hangs bool
 }
 
 func (a *allower) Take(ctx context.Context, name string, rate float64, burst int) (bool, time.Duration) {
@@ -26,6 +27,10 @@ func (a *allower) Take(ctx context.Context, name string, rate float64, burst int
 		panic("not asked as configured")
 	}
 	a.asked = append(a.asked, name)
+	if a.hangs {
+		<-ctx.Done()
+		return true, 0
+	}
 	a.left--
 	return a.left >= 0, 1500 * time.Millisecond
 }
@@ -64,6 +69,19 @@ func TestWithoutARateNobodyCounts(t *testing.T) {
 	s := newServer(t, func(_ *Config, d *Deps) { d.Allower = all })
 	s.must(200, "GET", "/v1/clients/a", "")
 	if len(all.asked) != 0 {
+		t.Errorf("asked %d times", len(all.asked))
+	}
+}
+
+func TestACountThatHangsIsDoneWithoutForAWhile(t *testing.T) {
+	all := &allower{left: 100, hangs: true}
+	s := newServer(t, func(c *Config, d *Deps) { c.Rate, c.Burst, d.Allower = 100, 10, all })
+	for range 3 {
+		s.must(200, "GET", "/v1/clients/a", "")
+	}
+	s.world.now = s.world.now.Add(allowRest)
+	s.must(200, "GET", "/v1/clients/a", "")
+	if len(all.asked) != 2 {
 		t.Errorf("asked %d times", len(all.asked))
 	}
 }
