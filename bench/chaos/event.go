@@ -10,7 +10,7 @@ type Kind string
 const (
 	Attempt Kind = "attempt" // Push, Producer, Client (empty: broadcast), Node, Hash, MayEnd
 	Outcome Kind = "outcome" // Push, Producer, Result; ID where accepted, Code where refused
-	Settled Kind = "settled" // as Outcome; Result is never unknown
+	Settled Kind = "settled" // as Outcome; Result is accepted or refused
 )
 
 // What clients write. Conn numbers the client's connections from 1.
@@ -36,11 +36,13 @@ const (
 // Result is what became of an attempt.
 type Result string
 
-// The results. Unknown is everything that is no answer, and the answers that
-// say themselves that they don't know.
+// The results. Unsent means that no connection was had, so that nothing can
+// have arrived. Unknown is everything else that is no answer, and the answers
+// that say themselves that they don't know.
 const (
 	Accepted Result = "accepted"
 	Refused  Result = "refused"
+	Unsent   Result = "unsent"
 	Unknown  Result = "unknown"
 )
 

@@ -156,7 +156,7 @@ func Tell(ev Evidence) string {
 			}
 		}
 	}
-	return fmt.Sprintf("%d faults; %d pushes settled in %d attempts, %d refused, %d unknown; %d connections, %d receipts, %d handled, %d kills in a handler, %d gaps",
-		count[FaultBegin], count[Settled], count[Attempt], results[Refused], results[Unknown],
+	return fmt.Sprintf("%d faults; %d pushes settled in %d attempts, %d refused, %d not sent, %d unknown; %d connections, %d receipts, %d handled, %d kills in a handler, %d gaps",
+		count[FaultBegin], count[Settled], count[Attempt], results[Refused], results[Unsent], results[Unknown],
 		count[Connected], count[Received], count[Handled], count[Killed], count[Gap])
 }

@@ -13,7 +13,7 @@ type Rule string
 const (
 	Lost             Rule = "lost"              // acknowledged, never received, no gap told in its place
 	Phantom          Rule = "phantom"           // received, never pushed so to this client
-	RefusedDelivered Rule = "refused-delivered" // received though every attempt until then was refused
+	RefusedDelivered Rule = "refused-delivered" // received though every attempt until then was refused or not sent
 	Order            Rule = "order"             // first receipts of an incarnation not ascending
 	Hole             Rule = "hole"              // a connection skipped places without a gap
 	Unannounced      Rule = "unannounced-gap"   // a place below the highest that no connection ever told of

@@ -48,7 +48,7 @@ func (s *story) push(n int, client string, results ...Result) {
 			end.ID = fmt.Sprintf("id%d", n)
 		}
 		s.producer(end)
-		if i == len(results)-1 && r != Unknown {
+		if i == len(results)-1 && (r == Accepted || r == Refused) {
 			end.Kind = Settled
 			s.producer(end)
 		}
@@ -86,7 +86,7 @@ func clean() *story {
 	s.take(0, 1, 1, 1)
 	s.handle(0, 1, 1, 1)
 	s.push(2, "a", Unknown, Accepted) // the first was accepted
-	s.push(3, "a", Refused, Unknown, Refused, Accepted)
+	s.push(3, "a", Unsent, Refused, Unknown, Refused, Accepted)
 	s.push(4, "a", Refused) // never delivered
 	s.take(0, 1, 2, 2)
 	s.handle(0, 1, 2, 2)
@@ -141,6 +141,11 @@ var breaches = []struct {
 	{"refused and delivered", RefusedDelivered, func(s *story) { s.push(7, "a", Refused); s.take(0, 3, 6, 7) }},
 	{"refused, delivered, then accepted", RefusedDelivered, func(s *story) {
 		s.push(7, "a", Refused)
+		s.take(0, 3, 6, 7)
+		s.push(7, "a", Accepted)
+	}},
+	{"not sent, delivered, then accepted", RefusedDelivered, func(s *story) {
+		s.push(7, "a", Unsent)
 		s.take(0, 3, 6, 7)
 		s.push(7, "a", Accepted)
 	}},

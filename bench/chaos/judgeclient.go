@@ -135,7 +135,7 @@ func (w *witness) judgePushed(e Event, r receipt) {
 			break
 		}
 		begun++
-		if t.Result == Refused {
+		if t.Result == Refused || t.Result == Unsent {
 			refused++
 		}
 	}
@@ -143,7 +143,7 @@ func (w *witness) judgePushed(e Event, r receipt) {
 	case begun == 0:
 		w.c.breach(Phantom, w.name, "%s was received at %d ns, before it was pushed", r.push, e.At)
 	case begun == refused:
-		w.c.breach(RefusedDelivered, w.name, "%s was received at %d ns; each of %d attempts was refused", r.push, e.At, begun)
+		w.c.breach(RefusedDelivered, w.name, "%s was received at %d ns; each of %d attempts was refused or not sent", r.push, e.At, begun)
 	}
 }
 

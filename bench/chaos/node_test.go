@@ -169,7 +169,7 @@ func TestOneNodeLosesNothingWhenKilledPausedAndCutOff(t *testing.T) {
 	clients := n.register(o.Clients)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
 	defer cancel()
-	dir := t.TempDir()
+	dir := logs(t)
 	ev, err := Run(ctx, Setup{
 		Plan: NewPlan(seed, o), Dir: dir, Nodes: []Node{n.node()}, APIKey: n.info.APIKey, Clients: clients,
 		Faults: faults, Execute: n.execute, Undelivered: n.undelivered(clients),
@@ -185,6 +185,21 @@ func TestOneNodeLosesNothingWhenKilledPausedAndCutOff(t *testing.T) {
 	}
 	t.Log(Tell(ev))
 	awake(t, ev)
+}
+
+// logs is where the run's logs go: below SUNZI_CHAOS_LOGS they are kept.
+func logs(t *testing.T) string {
+	t.Helper()
+	keep := os.Getenv("SUNZI_CHAOS_LOGS")
+	if keep == "" {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(keep, "run-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("logs are in %s", dir)
+	return dir
 }
 
 // awake takes from a client's log, of a run in which nothing was found, one

@@ -6,9 +6,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -146,8 +148,15 @@ func (p *producer) attempt(ctx context.Context, node Node, key string, request [
 	req.Header.Set("Authorization", "Bearer "+p.key)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", key)
+	// Without it the transport would repeat requests that have a key by
+	// itself, and one attempt would be two.
+	req.GetBody = nil
 	resp, err := p.http.Do(req)
-	if err != nil {
+	var op *net.OpError
+	switch {
+	case errors.As(err, &op) && op.Op == "dial":
+		return Event{Result: Unsent, How: err.Error()}
+	case err != nil:
 		return Event{Result: Unknown, How: err.Error()}
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
