@@ -29,6 +29,7 @@ type Config struct {
 
 	Admin     Admin     `koanf:"admin"`
 	HTTP      HTTP      `koanf:"http"`
+	TLS       TLS       `koanf:"tls"`
 	CORS      CORS      `koanf:"cors"`
 	SSE       SSE       `koanf:"sse"`
 	Hub       Hub       `koanf:"hub"`
@@ -177,6 +178,7 @@ func Default() Config {
 			RequestTimeout: 15 * time.Second, HeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxPending: 8192,
 			MaxHeader: 16 << 10, MaxBody: 2 << 20, MaxBatchBody: 32 << 20, ShutdownTimeout: 20 * time.Second,
 		},
+		TLS: defaultTLS(),
 		CORS: CORS{
 			Methods: []string{"GET", "POST", "PUT", "PATCH", "DELETE"},
 			Headers: []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-ID"},

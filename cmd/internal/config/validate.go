@@ -32,6 +32,7 @@ func (p *checks) that(ok bool, key, remedy string, args ...any) {
 func (c Config) Validate() error {
 	p := &checks{}
 	c.checkServer(p)
+	c.checkTLS(p)
 	c.checkHub(p)
 	c.checkPush(p)
 	c.checkTokens(p)

@@ -52,8 +52,9 @@ type Server struct {
 	data      *devdata.Data // nil but for sunzi dev
 	dev       DevInfo
 
-	public, admin *http.Server // admin is nil where none is configured
-	pending       *pending     // of the public listener
+	public, admin *http.Server  // admin is nil where none is configured
+	pending       *pending      // of the public listener
+	certs         *certificates // nil without TLS
 	listeners     map[*http.Server]net.Listener
 	draining      chan struct{} // closed when Run begins to end
 }
@@ -148,10 +149,13 @@ func (s *Server) joinAPI() error {
 	if err != nil {
 		return err
 	}
-	s.public = s.httpServer(handler)
+	s.public = s.httpServer(s.clientCerts(handler))
 	s.pending = newPending(s.cfg.HTTP.MaxPending)
 	s.public.ConnState = s.pending.watch
-	return s.bind(s.public, s.cfg.Listen)
+	if err := s.bind(s.public, s.cfg.Listen); err != nil {
+		return err
+	}
+	return s.secure()
 }
 
 func (s *Server) joinAdmin() error {
@@ -208,6 +212,9 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopWork()
 	var service, listening sync.WaitGroup
 	service.Go(func() { s.service.Run(work) })
+	if s.certs != nil {
+		service.Go(func() { s.certs.run(work, s.cfg.TLS.Reload) })
+	}
 
 	failed := make(chan error, len(s.listeners))
 	for srv, ln := range s.listeners {
