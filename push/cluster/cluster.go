@@ -11,6 +11,7 @@
 //	<prefix>:{c:<realm>/<id>}   hash: node -> generation of the client's session there
 //	<prefix>:{n:<node>}         channel of a node (sharded pub/sub, Redis 7)
 //	<prefix>:{t:…}, {d:…}       token cache and doubts, see records.go
+//	rate:<prefix>:…             rates for all nodes together, see limits.go
 //
 // The store is the truth. A hint that is lost here (a full queue, Redis away,
 // a node that just died) delays a push until the owner's sweep of heads finds
@@ -74,6 +75,12 @@ type Config struct {
 	// QueueLen bounds the clients with waiting hints, and those that wait to
 	// be registered; OutboxLen what else waits to be sent, in letters.
 	QueueLen, OutboxLen int
+	// TokenTTL is for how long a token's record is answered from Redis, and so
+	// how long a revocation can be missed if Redis loses the word of it in a
+	// failover. StoreRate bounds the look-ups a second that go to the store
+	// while Redis is away; beyond it nobody new is let in.
+	TokenTTL  time.Duration
+	StoreRate int
 	// ResyncRate is how many clients a second are registered again after
 	// Redis was lost.
 	ResyncRate int
@@ -97,6 +104,8 @@ func DefaultConfig() Config {
 		QueueLen:   1 << 16,
 		OutboxLen:  1 << 10,
 		ResyncRate: 20000,
+		TokenTTL:   time.Minute,
+		StoreRate:  200,
 	}
 }
 
@@ -119,6 +128,7 @@ func (c Config) Validate() error {
 	bad(c.Registered < c.Lease, "entries must live for at least the lease")
 	bad(c.PerClient < 0, "the connections a client must not be negative")
 	bad(c.QueueLen < 1 || c.OutboxLen < 1 || c.ResyncRate < 1, "queue lengths and the resync rate must be positive")
+	bad(c.TokenTTL < time.Second || c.StoreRate < 1, "the token TTL must be at least 1s, the store rate positive")
 	return errors.Join(errs...)
 }
 
@@ -141,6 +151,9 @@ type Deps struct {
 	Metrics  prometheus.Registerer
 	// GroupChanged hears of groups whose membership another node changed.
 	GroupChanged func(realm, group string)
+	// CloseHere ends the sessions here that are meant and answers how many;
+	// nil: those in Sessions are closed, and nothing else is done.
+	CloseHere func(how push.Closing) int
 	// Registered hears of clients that the other nodes can see from now on.
 	// What was committed there between a client's welcome and this moment
 	// was hinted to nobody: their heads want a look.
@@ -163,6 +176,7 @@ type Cluster struct {
 	asks     asks
 	recent   recent
 	listens  atomic.Bool // the subscription stands
+	records  atomic.Pointer[Records]
 
 	// leaves is cleared by tests that want a crash instead of a leave.
 	leaves bool
@@ -233,6 +247,12 @@ func (c *Cluster) Healthy() error {
 		return push.Errorf(push.CodeOverloaded, "Redis does not deliver: other nodes can't reach this one's clients")
 	}
 	return nil
+}
+
+// lively is false once Redis has not answered for a while: then it is not
+// worth a wait.
+func (c *Cluster) lively() bool {
+	return c.deps.Now().Sub(c.nodes.lastBeat()) < 2*c.cfg.Beat+2*c.cfg.Timeout
 }
 
 func (c *Cluster) timeout(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -129,6 +129,11 @@ func (c *Cluster) receiveQuery(l letter) {
 
 // closeHere ends this node's sessions that are meant.
 func (c *Cluster) closeHere(how push.Closing) (n int) {
+	if c.deps.CloseHere != nil {
+		n = c.deps.CloseHere(how)
+		c.met.closed.WithLabelValues("asked").Add(float64(n))
+		return n
+	}
 	for _, s := range c.deps.Sessions.Of(how.Client) {
 		if how.Matches(s.Info()) {
 			s.Close(how.Code, how.Reason)
