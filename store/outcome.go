@@ -53,10 +53,10 @@ func (t *tx) putToken() error {
 		return nil
 	}
 	t.token = newToken()
-	return t.exec(insertToken, t.token, unixMS(t.now))
+	return t.exec(insertToken, t.token, unixMS(t.now), 0)
 }
 
-const insertToken = `INSERT INTO commit_token (token, at) VALUES (?, ?)`
+const insertToken = `INSERT INTO commit_token (token, at, asked) VALUES (?, ?, ?)`
 
 func newToken() []byte {
 	b := make([]byte, 16)
@@ -87,15 +87,12 @@ func (w *writer) end(t *tx) error {
 func (w *writer) outcome(token []byte, at int64) error {
 	until := time.Now().Add(w.store.cfg.Timeout)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		err := w.connect()
-		if err == nil {
-			err = w.exec(insertToken, token, at)
-		}
+		made, err := w.ask(token, at)
 		switch {
+		case err == nil && made:
+			return nil
 		case err == nil:
 			return errNotCommitted
-		case saidBy(err) == 1062:
-			return nil
 		case time.Now().After(until):
 			return errors.Join(errUnknown, err)
 		}
@@ -103,6 +100,23 @@ func (w *writer) outcome(token []byte, at int64) error {
 		w.disconnect()
 		time.Sleep(pause)
 	}
+}
+
+// ask reports whether the token's transaction was committed. The row may also be
+// that of an earlier question whose answer was lost.
+func (w *writer) ask(token []byte, at int64) (made bool, err error) {
+	if err := w.connect(); err != nil {
+		return false, err
+	}
+	if err := w.exec(insertToken, token, at, 1); saidBy(err) != 1062 {
+		return false, err
+	}
+	asked := false
+	found, err := w.row(`SELECT asked FROM commit_token WHERE token = ?`, []any{token}, &asked)
+	if err == nil && !found {
+		err = errUnknown // swept: nobody asks that late
+	}
+	return found && !asked, err
 }
 
 // told is an error of a commit group as callers are told of it.

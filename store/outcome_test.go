@@ -27,10 +27,12 @@ type cutter struct {
 type cut uint8
 
 const (
-	pass      cut = iota
-	before        // COMMIT does not reach the database
-	after         // its answer does not reach the client
-	afterShut     // as after, and nobody gets through any more
+	pass        cut = iota
+	before          // COMMIT does not reach the database
+	beforeAsked     // as before, and neither does the next answer to a question
+	asked           // the rest of beforeAsked
+	after           // its answer does not reach the client
+	afterShut       // as after, and nobody gets through any more
 )
 
 func newCutter(t *testing.T, server string) *cutter {
@@ -114,23 +116,34 @@ func (c *cutter) requests(client io.Reader, server io.Writer, answer chan struct
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := client.Read(buf)
-		if bytes.HasSuffix(buf[:n], []byte("\x03COMMIT")) {
-			c.mu.Lock()
-			how := c.next
-			c.next = pass
-			c.closed = c.closed || how == afterShut
-			c.mu.Unlock()
-			switch how {
-			case before:
-				return
-			case after, afterShut:
-				close(answer)
-			}
+		switch c.cut(buf[:n]) {
+		case before, beforeAsked:
+			return
+		case after, afterShut, asked:
+			close(answer)
 		}
 		if _, werr := server.Write(buf[:n]); err != nil || werr != nil {
 			return
 		}
 	}
+}
+
+// cut says what becomes of this request.
+func (c *cutter) cut(request []byte) cut {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	how := c.next
+	commit := bytes.HasSuffix(request, []byte("\x03COMMIT"))
+	execute := len(request) > 4 && request[4] == 0x17 // COM_STMT_EXECUTE
+	if how == asked && !execute || how != asked && !commit {
+		return pass
+	}
+	c.next = pass
+	if how == beforeAsked {
+		c.next = asked
+	}
+	c.closed = c.closed || how == afterShut
+	return how
 }
 
 func openBehindCutter(t *testing.T, timeout time.Duration) (*Store, *cutter, *listener) {
@@ -146,7 +159,7 @@ func openBehindCutter(t *testing.T, timeout time.Duration) (*Store, *cutter, *li
 }
 
 func TestAnUnansweredCommitIsSettled(t *testing.T) {
-	for name, how := range map[string]cut{"it was made": after, "it never came": before} {
+	for name, how := range map[string]cut{"it was made": after, "it never came": before, "it never came, and the first to ask is not told": beforeAsked} {
 		t.Run(name, func(t *testing.T) {
 			s, c, l := openBehindCutter(t, 5*time.Second)
 			c.set(how)

@@ -158,10 +158,12 @@ CREATE TABLE revocation (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- One random row a transaction: whoever is not told what became of its COMMIT
--- inserts the row again, and it is there, or never will be. at is unix ms.
+-- inserts the row again, with asked 1, and it is there, or never will be. at is
+-- unix ms.
 CREATE TABLE commit_token (
   token binary(16) NOT NULL PRIMARY KEY,
   at    bigint     NOT NULL,
+  asked int        NOT NULL,
   KEY commit_token_at (at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
