@@ -12,7 +12,8 @@
 // goroutine, which ends with the server process; Kill and Close wait for it.
 // That goroutine holds its OS thread: the kernel kills a child with
 // PR_SET_PDEATHSIG when the thread that started it ends, not when the process
-// does, so the thread has to live as long as the child.
+// does, so the thread has to live as long as the child. Of a test that is killed
+// or runs out of time, only folders named sunzi… stay in the temporary folder.
 //
 // Servers run without the system's configuration files and services, which the
 // package never touches. It binds to 127.0.0.1 only and sets no passwords:
