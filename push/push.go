@@ -9,6 +9,9 @@
 // The store is the truth; sessions are hints. A lost hint delays a push, it
 // never loses one.
 //
+// Other nodes stand behind one port, [Elsewhere]; across.go is what the service
+// does with them and for them. One node alone has [Alone].
+//
 // [Service], [Desk] and [Gate] may be called from any goroutine. A [Feed] is
 // owned by the goroutine that owns its connection. Messages and envelopes are
 // immutable once accepted and are shared without copying.
