@@ -63,6 +63,7 @@ type HTTP struct {
 	Burst            int           `koanf:"burst" doc:"Requests that one API key may make at once beyond its rate. Needed where rate is set."`
 	PerKey           int           `koanf:"per_key" doc:"Requests of one API key that may run at once. Zero: no limit."`
 	TrustedProxies   []string      `koanf:"trusted_proxies" doc:"Address prefixes (10.0.0.0/8) whose X-Forwarded-For is believed. Empty: the peer is the client."`
+	ProxyProtocol    bool          `koanf:"proxy_protocol" doc:"Take the client's address from a PROXY header (v1 or v2), which every connection of the public listener must begin with. It is believed from trusted_proxies alone: others are refused."`
 	ShutdownTimeout  time.Duration `koanf:"shutdown_timeout" doc:"How long requests and connections may take to end after a signal, draining included. What is left is cut off; nothing acknowledged is lost."`
 	WebSocketOrigins []string      `koanf:"websocket_origins" doc:"Origins whose pages may open sockets: https://app.example.com, https://*.example.com, or *. The server's own is always allowed. Empty: no other."`
 	QueryToken       bool          `koanf:"query_token" doc:"Take a client token from ?token= as well. Off: addresses end up in the logs of proxies."`

@@ -36,4 +36,5 @@ func (c Config) checkTLS(p *checks) {
 	p.that(t.ClientCA == "" || t.Enabled(), "tls.client_ca", "is set without tls.cert")
 	p.that(!t.ClientRequired || t.ClientCA != "", "tls.client_required", "needs tls.client_ca")
 	p.that(t.Reload == 0 || t.Reload >= time.Second, "tls.reload", "must be at least 1s; 0 is at SIGHUP alone")
+	p.that(!c.HTTP.ProxyProtocol || len(c.HTTP.TrustedProxies) > 0, "http.proxy_protocol", "needs http.trusted_proxies, the addresses that may send the header")
 }

@@ -13,6 +13,7 @@ func TestTLSIsRefusedWhereItsPartsDoNotFit(t *testing.T) {
 		"tls.client_ca":       func(c *Config) { c.TLS.ClientCA = "ca.pem" },
 		"tls.client_required": func(c *Config) { c.TLS.ClientRequired = true },
 		"tls.reload":          func(c *Config) { c.TLS.Reload = time.Millisecond },
+		"http.proxy_protocol": func(c *Config) { c.HTTP.ProxyProtocol = true },
 	} {
 		t.Run(key, func(t *testing.T) {
 			c := DevDefault()

@@ -150,8 +150,12 @@ func (c *certificates) serverConfig() *tls.Config {
 	}
 }
 
-// secure puts TLS over the bound public listener, where it is configured.
+// secure puts what the configuration asks for over the bound public listener:
+// the PROXY header first, as it comes before TLS.
 func (s *Server) secure() error {
+	if s.cfg.HTTP.ProxyProtocol {
+		s.listeners[s.public] = &proxyListener{s.listeners[s.public], s.cfg.TrustedProxies(), s.cfg.HTTP.HeaderTimeout, s.log}
+	}
 	if !s.cfg.TLS.Enabled() {
 		return nil
 	}
