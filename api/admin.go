@@ -16,7 +16,10 @@ import (
 type AdminDeps struct {
 	// Ready are the checks of /readyz by name, run at once, each with
 	// CheckTimeout. They may block until their context ends.
-	Ready        map[string]func(context.Context) error
+	Ready map[string]func(context.Context) error
+	// Degraded are checks that are told likewise, but leave the node ready:
+	// what fails for all nodes at once must not take all out of service.
+	Degraded     map[string]func(context.Context) error
 	CheckTimeout time.Duration // zero: 2 s
 	Metrics      prometheus.Gatherer
 	Version      any          // told as JSON
@@ -51,28 +54,34 @@ func (d AdminDeps) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), d.CheckTimeout)
 	defer cancel()
 	var (
-		wg     sync.WaitGroup
-		mu     sync.Mutex
-		status = http.StatusOK
-		checks = map[string]string{} // guarded by mu
+		wg                sync.WaitGroup
+		mu                sync.Mutex
+		unready, crippled bool                  // guarded by mu
+		checks            = map[string]string{} // guarded by mu
 	)
+	run := func(name string, check func(context.Context) error, failed *bool) {
+		said := "ok"
+		err := check(ctx)
+		if err != nil {
+			said = err.Error() // operators only: see AdminDeps
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		checks[name] = said
+		*failed = *failed || err != nil
+	}
 	for name, check := range d.Ready {
-		wg.Go(func() {
-			said := "ok"
-			err := check(ctx)
-			if err != nil {
-				said = err.Error() // operators only: see AdminDeps
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			checks[name] = said
-			if err != nil {
-				status = http.StatusServiceUnavailable
-			}
-		})
+		wg.Go(func() { run(name, check, &unready) })
+	}
+	for name, check := range d.Degraded {
+		wg.Go(func() { run(name, check, &crippled) })
 	}
 	wg.Wait()
-	plainJSON(w, status, map[string]any{"checks": checks, "ready": status == http.StatusOK})
+	status := http.StatusOK
+	if unready {
+		status = http.StatusServiceUnavailable
+	}
+	plainJSON(w, status, map[string]any{"checks": checks, "ready": !unready, "degraded": crippled})
 }
 
 func plainJSON(w http.ResponseWriter, status int, v any) {

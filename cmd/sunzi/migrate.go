@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,15 +31,11 @@ itself when it starts; this is for those who want to do it before.`,
 		if err != nil {
 			return err
 		}
-		cfg := store.Config{Path: l.Config.StorePath(), Limits: l.Config.PushConfig()}
-		_, err = os.Stat(cfg.Path)
-		missing := errors.Is(err, fs.ErrNotExist)
-		if *check && missing {
-			return fmt.Errorf("there is no store at %s yet: sunzi migrate makes it, --data names another folder", cfg.Path)
-		}
-		if missing {
-			if err := os.MkdirAll(filepath.Dir(cfg.Path), 0o700); err != nil {
-				return fmt.Errorf("the folder of the store can't be made: %w", err)
+		cfg := l.Config.StoreConfig()
+		name := cmp.Or(cfg.Path, "the database")
+		if cfg.Path != "" {
+			if err := storeFolder(cfg.Path, *check); err != nil {
+				return err
 			}
 		}
 		if *check {
@@ -47,17 +44,32 @@ itself when it starts; this is for those who want to do it before.`,
 				return err
 			}
 			if have != known {
-				return fmt.Errorf("%s is at schema version %d, this binary knows %d", cfg.Path, have, known)
+				return fmt.Errorf("%s is at schema version %d, this binary knows %d", name, have, known)
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s is at schema version %d, up to date\n", cfg.Path, have)
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s is at schema version %d, up to date\n", name, have)
 			return err
 		}
 		from, to, err := store.Migrate(c.Context(), cfg)
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "%s is at schema version %d (was %d)\n", cfg.Path, to, from)
+		_, err = fmt.Fprintf(c.OutOrStdout(), "%s is at schema version %d (was %d)\n", name, to, from)
 		return err
 	}
 	return c
+}
+
+// storeFolder makes the folder of a store file that is not there yet; where
+// nothing may change, its absence is an error.
+func storeFolder(path string, check bool) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil // what else is wrong is said when it is opened
+	}
+	if check {
+		return fmt.Errorf("there is no store at %s yet: sunzi migrate makes it, --data names another folder", path)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("the folder of the store can't be made: %w", err)
+	}
+	return nil
 }

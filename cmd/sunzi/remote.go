@@ -182,7 +182,7 @@ func localStore(c *cobra.Command, s *settings) (*store.Store, config.Config, err
 	if err != nil {
 		return nil, config.Config{}, err
 	}
-	st, err := store.Open(c.Context(), store.Config{Path: l.Config.StorePath(), Limits: l.Config.PushConfig(), Sync: store.Sync(l.Config.Store.Sync)})
+	st, err := store.Open(c.Context(), l.Config.StoreConfig())
 	if err != nil {
 		return nil, config.Config{}, err
 	}

@@ -36,6 +36,7 @@ type Config struct {
 	Push      Push      `koanf:"push"`
 	Tokens    Tokens    `koanf:"tokens"`
 	Store     Store     `koanf:"store"`
+	Cluster   Cluster   `koanf:"cluster"`
 	Snowflake Snowflake `koanf:"snowflake"`
 	Log       Log       `koanf:"log"`
 
@@ -144,6 +145,7 @@ type Tokens struct {
 // Store is where everything is kept.
 type Store struct {
 	Path        string        `koanf:"path" doc:"The SQLite file. Empty: sunzi.db in the data folder."`
+	DSN         Secret        `koanf:"dsn" doc:"MySQL, MariaDB or TiDB instead of the file: user:password@tcp(host:3306)/sunzi, best from the environment. Any number of nodes may share it; each leases its node number there."`
 	Sync        string        `koanf:"sync" doc:"When a commit is durable: full flushes before each answer; normal may lose the last answers at a power cut; off may lose the file."`
 	Timeout     time.Duration `koanf:"timeout" doc:"Longest time for one call to the store, waiting included. Beyond it a push is answered with 503 or 504."`
 	Queue       int           `koanf:"queue" doc:"Writes that may wait for the next commit group; more wait at the door."`
@@ -151,9 +153,18 @@ type Store struct {
 	OfflineKeep time.Duration `koanf:"offline_keep" doc:"How long an acked push of store=offline stays, unseen by history, so that its status can be asked for."`
 }
 
+// Cluster is how nodes that share a database find each other.
+type Cluster struct {
+	Redis     Secret        `koanf:"redis" doc:"Redis that joins the nodes: redis://:password@host:6379/0, redis+sentinel://host:26379,host:26379/mymaster, redis+cluster://host:6379,host:6379; rediss for TLS. Empty: one node alone. Without it nodes that share a database deliver at the next head_sweep only."`
+	Prefix    string        `koanf:"prefix" doc:"Begins every key in Redis, so that several clusters may share one."`
+	Lease     time.Duration `koanf:"lease" doc:"How long a node that says nothing counts as living: the time after which a crashed node's clients are offline, and its node number is free. Shorter notices sooner, and lets a slow network take living nodes for dead."`
+	Timeout   time.Duration `koanf:"timeout" doc:"Longest time for one call to Redis. Pushes do not wait for it."`
+	HeadSweep time.Duration `koanf:"head_sweep" doc:"How often the mailboxes of connected clients are looked at where several nodes share a database: how late a push may be whose hint was lost. Shorter costs reads."`
+}
+
 // Snowflake is how IDs are made.
 type Snowflake struct {
-	Node   int64     `koanf:"node" doc:"Number of this node, 0 to 1023. Two nodes that share one issue the same IDs."`
+	Node   int64     `koanf:"node" doc:"Number of this node, 0 to 1023. With store.dsn it is leased in the database and this is not used."`
 	Origin time.Time `koanf:"origin" doc:"The time that IDs count from, RFC 3339. IDs last 69 years from it. It must never change once IDs were issued."`
 }
 
@@ -204,6 +215,9 @@ func Default() Config {
 		},
 		Store: Store{
 			Sync: "full", Timeout: 5 * time.Second, Queue: 4096, Connections: 4, OfflineKeep: time.Hour,
+		},
+		Cluster: Cluster{
+			Prefix: "sunzi", Lease: 10 * time.Second, Timeout: 500 * time.Millisecond, HeadSweep: 10 * time.Second,
 		},
 		Snowflake: Snowflake{Origin: snowflake.DefaultOrigin},
 		Log:       Log{Level: "info", Format: "text", MaxSize: 100 << 20, MaxAge: 14 * 24 * time.Hour, MaxFiles: 20},

@@ -6,15 +6,22 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/sunzi-push/sunzi/push"
 	"github.com/sunzi-push/sunzi/push/token"
+	"github.com/sunzi-push/sunzi/store"
 )
 
 // PushConfig is the domain's part.
 func (c Config) PushConfig() push.Config {
 	u := c.Push
+	var sweep time.Duration
+	if c.Store.DSN != "" {
+		sweep = c.Cluster.HeadSweep
+	}
 	return push.Config{
+		HeadSweep:  sweep,
 		DefaultTTL: u.DefaultTTL, HistoryRetention: u.HistoryRetention, MaxPayload: int(u.MaxPayload),
 		MailboxEntries: u.MailboxEntries, MailboxBytes: int64(u.MailboxBytes), Overflow: push.OverflowPolicy(u.Overflow),
 		IdempotencyWindow: u.IdempotencyWindow, AckFlush: u.AckFlush, Readers: u.Readers,
@@ -44,6 +51,19 @@ func (c Config) AuthorityConfig() (token.AuthorityConfig, error) {
 		Secret: secret, Issuer: t.Issuer, Audience: t.Audience, TTL: t.TTL,
 		RefreshAge: t.RefreshAge, Grace: t.Grace, Leeway: t.Leeway, Outside: keys,
 	}, nil
+}
+
+// StoreConfig is the store's part, without what only a running server has.
+func (c Config) StoreConfig() store.Config {
+	s := c.Store
+	out := store.Config{
+		DSN: string(s.DSN), Sync: store.Sync(s.Sync), Limits: c.PushConfig(),
+		Timeout: s.Timeout, QueueLength: s.Queue, ReadConnections: s.Connections, OfflineKeep: s.OfflineKeep,
+	}
+	if s.DSN == "" {
+		out.Path = c.StorePath()
+	}
+	return out
 }
 
 // StorePath is the SQLite file.

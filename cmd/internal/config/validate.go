@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"github.com/sunzi-push/sunzi/push"
+	"github.com/sunzi-push/sunzi/push/cluster"
 	"github.com/sunzi-push/sunzi/push/snowflake"
 	"github.com/sunzi-push/sunzi/push/token"
+	"github.com/sunzi-push/sunzi/store"
 )
 
 // checks gathers problems, each with its key.
@@ -149,6 +151,13 @@ func (c Config) checkRest(p *checks) {
 	within(p, "store.connections", s.Connections, 1, 256)
 	positive(p, "store.offline_keep", s.OfflineKeep)
 
+	p.that(s.DSN == "" || s.Path == "", "store.dsn", "is set beside store.path; take one of both")
+	if s.DSN != "" {
+		err := store.CheckDSN(string(s.DSN))
+		p.that(err == nil, "store.dsn", "%s", strings.TrimPrefix(fmt.Sprint(err), "store: "))
+	}
+	c.checkCluster(p)
+
 	within(p, "snowflake.node", c.Snowflake.Node, 0, snowflake.MaxNode)
 	_, err := snowflake.New(snowflake.Config{Origin: c.Snowflake.Origin})
 	p.that(err == nil, "snowflake.origin", "must be a time in the past, at most 69 years ago, in whole milliseconds")
@@ -161,6 +170,22 @@ func (c Config) checkRest(p *checks) {
 	p.that(l.MaxAge >= 0 && l.MaxAge%(24*time.Hour) == 0, "log.max_age", "must be whole days, as in 14d; 0 is for ever")
 	p.that(l.MaxFiles >= 0, "log.max_files", "must not be negative; 0 keeps all")
 	p.that(l.Every == 0 || l.Every >= time.Minute, "log.every", "must be at least 1m; 0 rotates by size alone")
+}
+
+func (c Config) checkCluster(p *checks) {
+	k := c.Cluster
+	within(p, "cluster.lease", k.Lease, 3*time.Second, time.Minute)
+	within(p, "cluster.timeout", k.Timeout, 10*time.Millisecond, k.Lease)
+	within(p, "cluster.head_sweep", k.HeadSweep, time.Second, time.Hour)
+	if k.Redis == "" {
+		return
+	}
+	p.that(c.Store.DSN != "", "cluster.redis", "is set without store.dsn; nodes that are joined share a database")
+	r := cluster.DefaultConfig()
+	r.URL, r.Prefix, r.Lease, r.Beat, r.Timeout = string(k.Redis), k.Prefix, k.Lease, k.Lease/3, k.Timeout
+	if err := r.Validate(); err != nil {
+		p.that(false, "cluster.redis", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
 }
 
 func positive(p *checks, key string, d time.Duration) {

@@ -53,6 +53,7 @@ var checks = []check{
 	{"admin.listen", func(ctx context.Context, c *config.Config) Finding { return port(ctx, c.Admin.Listen, "/livez") }},
 	{"store", storeFile},
 	{"durability", durability},
+	{"certificate", certificate},
 }
 
 // Examine runs every check; each has five seconds.

@@ -1,12 +1,19 @@
 package doctor
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sunzi-push/sunzi/cmd/internal/config"
 	"github.com/sunzi-push/sunzi/store"
@@ -97,6 +104,60 @@ func TestStoresAreToldApart(t *testing.T) {
 	if f := durability(t.Context(), &c); f.Grade != Doubt || f.Remedy == "" {
 		t.Errorf("sync normal: %+v", f)
 	}
+}
+
+func TestCertificatesAreToldByTheirDates(t *testing.T) {
+	c := config.Default()
+	if f := certificate(t.Context(), &c); f.Grade != Good {
+		t.Errorf("no TLS: %+v", f)
+	}
+	day := 24 * time.Hour
+	for _, tc := range []struct {
+		name     string
+		from, to time.Duration // from now
+		want     Grade
+	}{
+		{"a year left", -day, 365 * day, Good},
+		{"a week left", -day, 7 * day, Doubt},
+		{"ended", -2 * day, -day, Bad},
+		{"not yet", day, 2 * day, Bad},
+	} {
+		c.TLS.Cert, c.TLS.Key = writePair(t, time.Now().Add(tc.from), time.Now().Add(tc.to))
+		if f := certificate(t.Context(), &c); f.Grade != tc.want {
+			t.Errorf("%s: %+v", tc.name, f)
+		}
+	}
+	other, _ := writePair(t, time.Now(), time.Now().Add(day))
+	c.TLS.Cert = other
+	if f := certificate(t.Context(), &c); f.Grade != Bad || f.Remedy == "" {
+		t.Errorf("a key of another certificate: %+v", f)
+	}
+}
+
+// writePair makes a certificate of its own key, and answers their files.
+func writePair(t *testing.T, from, to time.Time) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: to}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: raw}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
 }
 
 func TestEveryFindingIsWrittenWithItsRemedy(t *testing.T) {

@@ -11,12 +11,9 @@ import (
 )
 
 func (s *Server) storeConfig() store.Config {
-	c := s.cfg.Store
-	return store.Config{
-		Path: s.cfg.StorePath(), Sync: store.Sync(c.Sync), Limits: s.cfg.PushConfig(),
-		Log: logging.Named(s.log, logging.StoreLog), Metrics: store.NewMetrics(s.registry),
-		Timeout: c.Timeout, QueueLength: c.Queue, ReadConnections: c.Connections, OfflineKeep: c.OfflineKeep,
-	}
+	c := s.cfg.StoreConfig()
+	c.Log, c.Metrics = logging.Named(s.log, logging.StoreLog), store.NewMetrics(s.registry)
+	return c
 }
 
 func (s *Server) hubConfig() hub.Config {
@@ -38,7 +35,7 @@ func (s *Server) apiConfig() api.Config {
 	h := s.cfg.HTTP
 	return api.Config{
 		BaseURL:        s.cfg.PublicURL,
-		Node:           nodeName(s.cfg.Snowflake.Node),
+		Node:           s.nodeName(),
 		RequestTimeout: h.RequestTimeout, MaxBody: int64(h.MaxBody), MaxBatchBody: int64(h.MaxBatchBody),
 		MaxTokenTTL: s.cfg.Tokens.MaxTTL, Rate: h.Rate, Burst: h.Burst, PerKey: h.PerKey,
 		TrustedProxies: s.cfg.TrustedProxies(),
@@ -54,7 +51,14 @@ func (s *Server) apiConfig() api.Config {
 	}
 }
 
-func nodeName(n int64) string { return strconv.FormatInt(n, 10) }
+// nodeName is how the status API calls this node: as the others do where there
+// are any, else by its number.
+func (s *Server) nodeName() string {
+	if s.node != "" {
+		return s.node
+	}
+	return strconv.FormatInt(s.cfg.Snowflake.Node, 10)
+}
 
 // VersionInfo is what /version and --version tell.
 type VersionInfo struct {

@@ -29,7 +29,7 @@ import (
 	"github.com/sunzi-push/sunzi/cmd/internal/logging"
 	"github.com/sunzi-push/sunzi/hub"
 	"github.com/sunzi-push/sunzi/push"
-	"github.com/sunzi-push/sunzi/push/snowflake"
+	"github.com/sunzi-push/sunzi/push/cluster"
 	"github.com/sunzi-push/sunzi/push/token"
 	"github.com/sunzi-push/sunzi/store"
 )
@@ -51,10 +51,13 @@ type Server struct {
 	keys      *token.Keyring
 	data      *devdata.Data // nil but for sunzi dev
 	dev       DevInfo
+	node      string // its name among others; empty: alone
 
-	public, admin *http.Server  // admin is nil where none is configured
-	pending       *pending      // of the public listener
-	certs         *certificates // nil without TLS
+	public, admin *http.Server     // admin is nil where none is configured
+	pending       *pending         // of the public listener
+	number        *number          // nil where the number is configured
+	cluster       *cluster.Cluster // nil: one node alone
+	certs         *certificates    // nil without TLS
 	listeners     map[*http.Server]net.Listener
 	draining      chan struct{} // closed when Run begins to end
 }
@@ -111,21 +114,27 @@ func (s *Server) joinDomain() error {
 	s.keys = token.NewKeyring(s.store, nil)
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	last, err := s.store.LastID(ctx)
+	newID, err := s.newIDs(ctx)
 	if err != nil {
 		return err
 	}
-	node, err := snowflake.New(snowflake.Config{Node: s.cfg.Snowflake.Node, Origin: s.cfg.Snowflake.Origin, After: last})
+	arrivals := &presence{push.Alone{}}
+	s.hub, err = hub.New(s.hubConfig(), hub.Deps{
+		Remote: remote, Log: logging.Named(s.log, logging.HubLog), Metrics: s.registry, Presence: arrivals,
+	})
 	if err != nil {
 		return err
 	}
-	s.hub, err = hub.New(s.hubConfig(), hub.Deps{Remote: remote, Log: logging.Named(s.log, logging.HubLog), Metrics: s.registry})
-	if err != nil {
-		return err
+	var elsewhere push.Elsewhere = push.Alone{}
+	if s.cfg.Cluster.Redis != "" {
+		if s.cluster, err = cluster.Open(ctx, s.clusterConfig(), s.clusterDeps()); err != nil {
+			return err
+		}
+		elsewhere, arrivals.Presence = s.cluster, s.cluster
 	}
 	s.service = push.New(push.Parts{
-		Config: s.cfg.PushConfig(), Store: s.store, Sessions: s.hub, Authority: s.authority, Keys: s.keys,
-		NewID: node.TryNext, Now: time.Now, Metrics: push.NewMetrics(s.registry), Log: logging.Named(s.log, logging.ServerLog),
+		Config: s.cfg.PushConfig(), Store: s.store, Sessions: s.hub, Elsewhere: elsewhere, Authority: s.authority, Keys: s.keys,
+		NewID: newID, Now: time.Now, Metrics: push.NewMetrics(s.registry), Log: logging.Named(s.log, logging.ServerLog),
 	})
 	s.store.SetListener(s.service)
 	s.hub.Serve(backend{s.service.Gate, s.service.Desk})
@@ -179,8 +188,9 @@ func (s *Server) joinAdmin() error {
 				}
 			},
 		},
-		Metrics: s.registry,
-		Version: Version(),
+		Degraded: s.degraded(),
+		Metrics:  s.registry,
+		Version:  Version(),
 	}))
 	return s.bind(s.admin, s.cfg.Admin.Listen)
 }
@@ -212,6 +222,12 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopWork()
 	var service, listening sync.WaitGroup
 	service.Go(func() { s.service.Run(work) })
+	if s.number != nil {
+		service.Go(func() { s.number.run(work) })
+	}
+	if s.cluster != nil {
+		service.Go(func() { s.cluster.Run(work) })
+	}
 	if s.certs != nil {
 		service.Go(func() { s.certs.run(work, s.cfg.TLS.Reload) })
 	}

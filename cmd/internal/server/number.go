@@ -1,0 +1,109 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/sunzi-push/sunzi/push/snowflake"
+	"github.com/sunzi-push/sunzi/store"
+)
+
+// number is this node's number among those that share a database: leased there,
+// kept while run runs, given back at its end. IDs are issued under it, and none
+// once the lease is over: pushes are refused until it could be renewed.
+type number struct {
+	// static
+	store  *store.Store
+	ttl    time.Duration
+	origin time.Time
+	log    *slog.Logger
+
+	ids   atomic.Pointer[snowflake.Leased]
+	lease store.Lease // owned by run
+}
+
+// leaseNumber takes a number. It blocks for as long as the store does.
+func leaseNumber(ctx context.Context, s *Server, after int64) (*number, error) {
+	n := &number{store: s.store, ttl: s.cfg.Cluster.Lease, origin: s.cfg.Snowflake.Origin, log: s.log}
+	return n, n.take(ctx, after)
+}
+
+func (n *number) take(ctx context.Context, after int64) error {
+	var holder [16]byte
+	rand.Read(holder[:]) // never fails (crypto/rand)
+	lease, err := n.store.LeaseNode(ctx, hex.EncodeToString(holder[:]), n.ttl)
+	if err != nil {
+		return err
+	}
+	ids, err := snowflake.NewLeased(snowflake.Config{Node: lease.Node, Origin: n.origin, After: after},
+		snowflake.Lease{Now: lease.Now, Until: lease.Until})
+	if err != nil {
+		return err
+	}
+	n.lease = lease
+	n.ids.Store(ids)
+	n.log.Info("node number leased", "node", lease.Node, "fence", lease.Fence)
+	return nil
+}
+
+// TryNext issues an ID, or answers that the lease is over.
+func (n *number) TryNext() (int64, error) { return n.ids.Load().TryNext() }
+
+// run renews the lease three times in its life, and takes another number where
+// it was lost, until ctx ends; then it gives the number back.
+func (n *number) run(ctx context.Context) {
+	tick := time.NewTicker(n.ttl / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			n.giveBack()
+			return
+		case <-tick.C:
+			n.renew(ctx)
+		}
+	}
+}
+
+func (n *number) renew(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, n.ttl/3)
+	defer cancel()
+	lease, err := n.store.RenewLease(ctx, n.lease, n.ttl)
+	switch {
+	case err == nil:
+		n.lease = lease
+		n.ids.Load().Extend(snowflake.Lease{Now: lease.Now, Until: lease.Until})
+	case errors.Is(err, store.ErrLeaseLost):
+		last := n.ids.Load().End()
+		n.log.Warn("the node's number was lost, as after a long pause; taking another", "node", n.lease.Node)
+		if err := n.take(ctx, last); err != nil {
+			n.log.Error("no number for this node: pushes are refused until there is one", "err", err)
+		}
+	case ctx.Err() == nil || n.ids.Load().Left() < n.ttl/2:
+		n.log.Warn("the node's number could not be renewed", "left_ms", n.ids.Load().Left().Milliseconds(), "err", err)
+	}
+}
+
+// giveBackTimeout bounds the last word to the database.
+const giveBackTimeout = 2 * time.Second
+
+// giveBack frees the number; where that fails it is free when the lease ends.
+func (n *number) giveBack() {
+	ids := n.ids.Load()
+	left := ids.Left()
+	last := ids.End()
+	now := n.lease.Until.Add(-left) // by the database's clock, or a little before
+	if left == 0 || last != 0 && snowflake.Explain(last, n.origin).Time.After(now) {
+		return // over already; or IDs lie ahead of the clock, and the lease has to cover them
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), giveBackTimeout)
+	defer cancel()
+	if err := n.store.ReleaseLease(ctx, n.lease); err != nil {
+		n.log.Debug("the node's number was not given back", "err", err)
+	}
+}
