@@ -1,7 +1,7 @@
 // Package cluster is the sessions on other nodes: it implements
 // [push.Elsewhere] and [push.Presence] over Redis.
 //
-// Read first: [Cluster], then registry.go (who has which client), send.go and
+// Read first: [Cluster], then held.go and registry.go (who has which client), send.go and
 // receive.go (what nodes tell each other). letter.go is the format between
 // them, nodes.go says who is alive.
 //
@@ -214,7 +214,7 @@ func Open(_ context.Context, cfg Config, deps Deps) (*Cluster, error) {
 	for i := range c.held {
 		c.held[i].of = map[push.ClientKey]*held{}
 	}
-	c.unsynced.init()
+	c.unsynced.init(cfg.QueueLen)
 	c.hints.init()
 	c.asks.of = map[uint64]chan letter{}
 	c.recent.of = map[push.ClientKey]sighting{}

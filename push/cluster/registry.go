@@ -2,10 +2,7 @@ package cluster
 
 import (
 	"context"
-	"errors"
-	"hash/maphash"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,139 +16,8 @@ import (
 // writes what the table says by that time. So an outage costs no queue of
 // events, and nothing arrives out of order.
 
-// slots is in how many steps the table is written again.
-const slots = 64
-
-// batch is how many clients are looked at in one pipeline.
+// batch is how many clients are written in one pipeline.
 const batch = 512
-
-// held is one client that has a session here.
-type held struct {
-	session  push.Session
-	proposed uint64    // the table's generation
-	came     time.Time // when
-	// Guarded by slot.mu:
-	given uint64 // the registry's generation; 0: not yet
-	tried bool   // has been written once, with whatever outcome
-}
-
-type slot struct {
-	mu sync.Mutex
-	of map[push.ClientKey]*held // guarded by mu
-}
-
-var seed = maphash.MakeSeed()
-
-func (c *Cluster) slot(k push.ClientKey) *slot {
-	return &c.held[maphash.Comparable(seed, k)%slots]
-}
-
-// Came implements [push.Presence].
-func (c *Cluster) Came(key push.ClientKey, s push.Session, generation uint64) {
-	sl := c.slot(key)
-	sl.mu.Lock()
-	if old := sl.of[key]; old == nil || old.proposed <= generation {
-		sl.of[key] = &held{session: s, proposed: generation, came: c.deps.Now()}
-	}
-	sl.mu.Unlock()
-	c.unsynced.add(key)
-}
-
-// Went implements [push.Presence].
-func (c *Cluster) Went(key push.ClientKey, generation uint64) {
-	sl := c.slot(key)
-	sl.mu.Lock()
-	h := sl.of[key]
-	gone := h != nil && h.proposed == generation
-	if gone {
-		delete(sl.of, key)
-	}
-	sl.mu.Unlock()
-	if !gone {
-		return
-	}
-	// Where a client may have several sessions, an older one may be left.
-	if c.cfg.PerClient != 1 {
-		if left := c.deps.Sessions.Of(key); len(left) > 0 {
-			c.keep(key, left[0], generation)
-		}
-	}
-	c.unsynced.add(key)
-}
-
-// keep holds an older session of the client, unless a newer one came.
-func (c *Cluster) keep(key push.ClientKey, s push.Session, generation uint64) {
-	sl := c.slot(key)
-	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	if sl.of[key] == nil {
-		sl.of[key] = &held{session: s, proposed: generation}
-	}
-}
-
-func (c *Cluster) holds(key push.ClientKey) (h held, ok bool) {
-	sl := c.slot(key)
-	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	p := sl.of[key]
-	if p == nil {
-		return held{}, false
-	}
-	return *p, true
-}
-
-// unsynced is the clients whose entry in Redis may differ from the table.
-type unsynced struct {
-	mu   sync.Mutex
-	keys map[push.ClientKey]struct{} // guarded by mu
-	all  bool                        // guarded by mu
-	wake chan struct{}               // never closed
-	max  int
-}
-
-func (u *unsynced) init() {
-	u.keys, u.wake, u.max = map[push.ClientKey]struct{}{}, make(chan struct{}, 1), 1<<16
-}
-
-// add marks the client; beyond the bound it marks everybody.
-func (u *unsynced) add(key push.ClientKey) {
-	u.mu.Lock()
-	if len(u.keys) < u.max {
-		u.keys[key] = struct{}{}
-	} else {
-		u.all = true
-	}
-	u.mu.Unlock()
-	u.ring()
-}
-
-func (u *unsynced) resync() {
-	u.mu.Lock()
-	u.all = true
-	u.mu.Unlock()
-	u.ring()
-}
-
-func (u *unsynced) ring() {
-	select {
-	case u.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (u *unsynced) take() (keys []push.ClientKey, all bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for k := range u.keys {
-		if len(keys) == batch {
-			break
-		}
-		keys = append(keys, k)
-		delete(u.keys, k)
-	}
-	all, u.all = u.all, false
-	return keys, all
-}
 
 // registers keeps Redis at what the table says, until ctx ends.
 func (c *Cluster) registers(ctx context.Context) {
@@ -391,45 +257,6 @@ func (c *Cluster) below(key push.ClientKey, gen uint64, how push.Closing) {
 	}
 	c.met.closed.WithLabelValues(why).Inc()
 	h.session.Close(how.Code, how.Reason)
-}
-
-// owners looks up which living nodes other than this have the clients, in
-// the order of keys, in one pipeline a batch.
-func (c *Cluster) owners(ctx context.Context, keys []push.ClientKey) ([][]string, error) {
-	owners := make([][]string, 0, len(keys))
-	for len(keys) > 0 {
-		n := min(len(keys), perLetter)
-		if err := c.lookUp(ctx, keys[:n], &owners); err != nil {
-			c.met.errors.WithLabelValues("lookup").Inc()
-			return nil, err
-		}
-		keys = keys[n:]
-	}
-	return owners, nil
-}
-
-func (c *Cluster) lookUp(ctx context.Context, keys []push.ClientKey, owners *[][]string) error {
-	ctx, cancel := c.timeout(ctx)
-	defer cancel()
-	pipe := c.rdb.Pipeline()
-	cmds := make([]*redis.StringSliceCmd, len(keys))
-	for i, k := range keys {
-		cmds[i] = pipe.HKeys(ctx, c.clientKey(k))
-	}
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return err
-	}
-	for i, cmd := range cmds {
-		var there []string
-		for _, node := range cmd.Val() {
-			if node != c.cfg.Node && c.nodes.alive(node) {
-				there = append(there, node)
-			}
-		}
-		*owners = append(*owners, there)
-		c.recent.put(keys[i], len(there) > 0, c.deps.Now())
-	}
-	return nil
 }
 
 // number reads what only we write; anything else is 0.

@@ -82,3 +82,33 @@ func TestSeveralConnectionsStayWhereTheyAreAllowed(t *testing.T) {
 		t.Error("one was closed")
 	}
 }
+
+func TestClientStaysWhileOneOfItsConnectionsDoes(t *testing.T) {
+	r := daemons.StartRedis(t)
+	many := func(c *Config) { c.PerClient = 0 }
+	a, b := start(t, r.URL(), "a", many), start(t, r.URL(), "b", many)
+	together(t, a, b)
+	for name, newestFirst := range map[string]bool{"newest first": true, "oldest first": false} {
+		key := client(name)
+		one, two := &session{}, &session{}
+		g1 := b.table.Attach(key, one)
+		b.Came(key, one, g1)
+		g2 := b.table.Attach(key, two)
+		b.Came(key, two, g2)
+		eventually(t, "seen", func() bool { return a.sees(key) })
+		first, last, left := g1, g2, two
+		if newestFirst {
+			first, last, left = g2, g1, one
+			b.table.Attach(key, one) // which the table falls back to
+		}
+		b.Went(key, first)
+		b.attach(client("after " + name))
+		eventually(t, "what came later is seen", func() bool { return a.sees(client("after " + name)) })
+		if !a.sees(key) {
+			t.Errorf("%s: gone with the first", name)
+		}
+		b.table.Detach(key, left)
+		b.Went(key, last)
+		eventually(t, name+": gone with the last", func() bool { return !a.sees(key) })
+	}
+}
