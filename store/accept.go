@@ -17,14 +17,18 @@ import (
 func (s *Store) Accept(ctx context.Context, envs []*push.Envelope) ([]push.Outcome, error) {
 	size := 0
 	var keys []push.ClientKey
+	var claimed [][32]byte
 	for _, e := range envs {
 		size += len(e.Body) + 200*max(1, len(e.Target.Clients))
 		for _, id := range e.Target.Clients {
 			keys = append(keys, push.ClientKey{Realm: e.Target.Realm, ID: id})
 		}
+		if e.Idempotency != nil {
+			claimed = append(claimed, e.Idempotency.Key)
+		}
 	}
 	var outcomes []push.Outcome
-	err := s.doFor(ctx, size, keys, func(t *tx) error {
+	err := s.doFor(ctx, size, named{keys, claimed}, func(t *tx) error {
 		made := make([]push.Outcome, len(envs))
 		if err := t.prefetch(envs); err != nil {
 			return err
@@ -89,23 +93,21 @@ func (t *tx) accept(e *push.Envelope) (o push.Outcome, err error) {
 }
 
 // known answers an envelope whose idempotency key was claimed, in this group
-// or earlier. Index: idempotency's primary key.
+// or earlier.
 func (t *tx) known(e *push.Envelope) (bool, push.Outcome, error) {
 	if t.claims == nil {
 		t.claims = make(map[[32]byte]claim)
 	}
 	c, ok := t.claims[e.Idempotency.Key]
 	if !ok {
-		var body []byte
-		var at int64
-		found, err := t.row(`SELECT body_hash, id, at FROM idempotency WHERE idem_key = ?`, []any{e.Idempotency.Key[:]}, &body, &c.id, &at)
-		if err != nil || !found {
+		kept, err := t.keptClaim(e.Idempotency.Key)
+		if err != nil || kept == nil {
 			return false, push.Outcome{}, err
 		}
-		if at < unixMS(t.now.Add(-t.cfg.Limits.IdempotencyWindow)) { // forgotten, only not swept yet
+		if kept.at < unixMS(t.now.Add(-t.cfg.Limits.IdempotencyWindow)) { // forgotten, only not swept yet
 			return false, push.Outcome{}, t.exec(`DELETE FROM idempotency WHERE idem_key = ?`, e.Idempotency.Key[:])
 		}
-		copy(c.idem.Body[:], body)
+		c = kept.claim
 	}
 	if !bytes.Equal(c.idem.Body[:], e.Idempotency.Body[:]) {
 		return true, push.Outcome{Err: push.Errorf(push.CodeKeyReused, "this Idempotency-Key came with another body before: use a new key for a new request")}, nil

@@ -19,7 +19,7 @@ func (s *Store) Ack(ctx context.Context, acks []push.Ack) error {
 	for i := range acks {
 		keys[i] = acks[i].Client
 	}
-	return s.doFor(ctx, 200*len(acks), keys, func(t *tx) error {
+	return s.doFor(ctx, 200*len(acks), named{clients: keys}, func(t *tx) error {
 		for i := range acks {
 			if err := t.ack(&acks[i]); err != nil {
 				return err

@@ -3,8 +3,6 @@ package store
 import (
 	"database/sql"
 	"errors"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +21,7 @@ type tx struct {
 	bodies   []bodyRow
 	acks     []ackRow
 	claims   map[[32]byte]claim // idempotency keys claimed in this group
+	kept     map[[32]byte]*kept // those that were read ahead; nil: not claimed earlier
 	unsaved  []claim            // those not flushed yet
 	collapse map[collapseID]struct{}
 	dirty    []*counter
@@ -40,7 +39,7 @@ type heard struct {
 
 // run executes the operations in order. An error that is no answer stops it.
 func (t *tx) run(group []*op) error {
-	if err := t.lockClients(group); err != nil {
+	if err := t.readAhead(group); err != nil {
 		return err
 	}
 	for _, o := range group {
@@ -54,28 +53,6 @@ func (t *tx) run(group []*op) error {
 		return err
 	}
 	return firstError(t.flushMark(), t.putToken())
-}
-
-// lockClients reads the counter rows that the operations have named, in the
-// order in which every writer takes them.
-func (t *tx) lockClients(group []*op) error {
-	if !t.cfg.engine.shared {
-		return nil
-	}
-	named := make(map[string][]string)
-	for _, o := range group {
-		for _, key := range o.keys {
-			named[key.Realm] = append(named[key.Realm], key.ID)
-		}
-	}
-	for _, realm := range slices.Sorted(maps.Keys(named)) {
-		ids := named[realm]
-		slices.Sort(ids)
-		if _, err := t.load(realm, slices.Compact(ids)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // tell lets the listener hear what the committed group placed, in its order.

@@ -27,12 +27,18 @@ type op struct {
 	// answer, and nothing of the operation was written; any other error is
 	// the database's and rolls back the group.
 	run  func(*tx) error
-	size int              // bytes that it writes, roughly
-	keys []push.ClientKey // whose counter rows it needs, where it knows
+	size int // bytes that it writes, roughly
+	named
 
 	state atomic.Int32  // opWaiting, then opTaken by the writer or opWithdrawn by its caller
 	err   error         // written by the writer before done
 	done  chan struct{} // one value from the writer: it is settled
+}
+
+// named are rows that an operation knows that it needs.
+type named struct {
+	clients []push.ClientKey // their counter rows
+	claims  [][32]byte       // idempotency keys
 }
 
 const (
@@ -46,17 +52,17 @@ const (
 // taken yet is withdrawn (CodeNoStore: nothing happened); of one that was, the
 // outcome is unknown (CodeTimeout).
 func (s *Store) do(ctx context.Context, size int, run func(*tx) error) error {
-	return s.doFor(ctx, size, nil, run)
+	return s.doFor(ctx, size, named{}, run)
 }
 
-// doFor is do for an operation that knows whose counter rows it needs: where
-// servers share the database, a commit group locks those of all its operations
-// before anything else, in the order of their keys, so that groups wait for
-// each other instead of deadlocking.
-func (s *Store) doFor(ctx context.Context, size int, keys []push.ClientKey, run func(*tx) error) error {
+// doFor is do for an operation that knows which rows it needs: where servers
+// share the database, a commit group reads those of all its operations before
+// anything else, many a round trip, and locks the counter rows in the order of
+// their keys, so that groups wait for each other instead of deadlocking.
+func (s *Store) doFor(ctx context.Context, size int, rows named, run func(*tx) error) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	o := &op{run: run, size: size, keys: keys, done: make(chan struct{}, 1)}
+	o := &op{run: run, size: size, named: rows, done: make(chan struct{}, 1)}
 	select {
 	case <-s.closing:
 		return errClosed()
