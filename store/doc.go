@@ -20,7 +20,7 @@
 //
 // Two engines serve it. SQLite is a file of one server's own. MySQL, MariaDB or
 // TiDB are shared by any number of servers: there a commit group locks the
-// counter rows that it needs up front, in the order of their keys, so that
+// counter rows that it needs up front, in the order of their keys (ahead.go), so that
 // groups wait for each other rather than deadlock; one that lost against another
 // is made afresh; and where COMMIT is not answered, the transaction's token
 // tells what became of it (outcome.go). A server's view of the rows ends with
