@@ -35,7 +35,8 @@ const (
 	ackSoon     = 50 * time.Millisecond
 	ackLater    = 1500 * time.Millisecond
 	ackCount    = 32
-	closeReturn = 4900 // the client's own code: it will come back
+	overlapFor  = time.Second // at most, until the next life begins beside it
+	closeReturn = 4900        // the client's own code: it will come back
 	closeNormal = 1000
 )
 
@@ -75,7 +76,7 @@ func (c *client) live(ctx context.Context, life Life) {
 		return
 	}
 	c.wg.Go(func() { s.run(ctx) })
-	sleep(ctx, life.Lasts/2)
+	sleep(ctx, min(life.Lasts/2, overlapFor))
 }
 
 func (c *client) open(sock *socket, life Life, node Node) *session {

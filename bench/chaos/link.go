@@ -3,7 +3,9 @@ package chaos
 import (
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -137,4 +139,18 @@ func pass(to, from net.Conn) {
 	}
 	_ = to.SetDeadline(time.Now().Add(time.Second)) // what is in flight still goes
 	_ = to.Close()
+}
+
+// FreeAddr is a loopback address that nothing listens on, with a port below
+// those that outgoing connections are given (32768 on Linux): while a node is
+// down nothing else may come to sit on its port, not even who dials it.
+func FreeAddr() (string, error) {
+	for range 100 {
+		port := 20_000 + rand.IntN(12_000)                                             //nolint:gosec // G404: any will do
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))) //nolint:noctx // it returns at once
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
+	}
+	return "", errors.New("chaos: no free port below 32768")
 }

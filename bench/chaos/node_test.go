@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -67,12 +66,11 @@ func build(t *testing.T) string {
 func startLone(t *testing.T) *lone {
 	t.Helper()
 	n := &lone{t: t}
-	binary, data := build(t), t.TempDir()
-	n.boot(binary, data, "127.0.0.1:0")
-	addr := strings.TrimPrefix(n.info.URL, "http://")
-	n.process.Kill()
-	n.boot(binary, data, addr) // from now on always at this address
-	var err error
+	addr, err := FreeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.boot(build(t), t.TempDir(), addr)
 	if n.link, err = NewLink("link-1", addr); err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,9 @@ const (
 	answerWithin = 8 * time.Second
 	retryBase    = 50 * time.Millisecond
 	retryCap     = time.Second
-	inFlight     = 64 // pushes of one producer that wait for their outcome
+	// inFlight bounds the requests of one producer. It has to be more than
+	// a fault takes: pushes that wait for a turn begin after the fault.
+	inFlight = 512
 )
 
 // body is a push's data. Filler makes sizes differ.
@@ -76,28 +78,19 @@ type producer struct {
 	key     string   // API key
 	http    *http.Client
 	elapsed func() time.Duration
+	slots   chan struct{} // one for each request under way
 }
 
 // run begins each push at its time and returns when all are settled or ctx
 // has ended.
 func (p *producer) run(ctx context.Context) {
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, inFlight)
+	p.slots = make(chan struct{}, inFlight)
 	for _, push := range p.plan.Pushes[p.number-1] {
 		if !sleep(ctx, push.At-p.elapsed()) {
 			break
 		}
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-		}
-		if ctx.Err() != nil {
-			break
-		}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			p.settle(ctx, push)
-		})
+		wg.Go(func() { p.settle(ctx, push) })
 	}
 	wg.Wait()
 }
@@ -123,8 +116,10 @@ func (p *producer) settle(ctx context.Context, push Push) {
 	}
 	for try := 0; ctx.Err() == nil; try++ {
 		node := p.nodes[(push.Node+try)%len(p.nodes)]
+		p.slots <- struct{}{} // requests end in time, so that this does
 		p.log.Add(Event{Kind: Attempt, Producer: p.number, Push: push.N, Client: client, Node: node.Name, Hash: hashOf(data)})
 		end := p.attempt(ctx, node, p.plan.Key(p.number, push), request)
+		<-p.slots
 		end.Kind, end.Producer, end.Push = Outcome, p.number, push.N
 		p.log.Add(end)
 		if end.Result == Accepted || end.Result == Refused && !retryable(end.Code) {

@@ -69,6 +69,9 @@ func Run(ctx context.Context, s Setup) (Evidence, error) {
 	return ev, err
 }
 
+// idleConns is how many connections to a node producers keep.
+const idleConns = 128
+
 // conductor is one run at work.
 type conductor struct {
 	Setup
@@ -113,7 +116,7 @@ func (r *conductor) startClients(ctx context.Context, wg *sync.WaitGroup) error 
 func (r *conductor) push(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	web := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: inFlight}}
+	web := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: idleConns}}
 	defer web.CloseIdleConnections()
 	ids := make([]string, len(r.Clients))
 	for i, c := range r.Clients {
