@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"math"
 	"time"
 
+	"github.com/sunzi-push/sunzi/api"
 	"github.com/sunzi-push/sunzi/cmd/internal/logging"
 	"github.com/sunzi-push/sunzi/push"
 	"github.com/sunzi-push/sunzi/push/cluster"
@@ -49,6 +51,7 @@ func (s *Server) clusterDeps() cluster.Deps {
 	return cluster.Deps{
 		Sessions: s.hub, Log: logging.Named(s.log, logging.ServerLog), Now: time.Now, Metrics: s.registry,
 		GroupChanged: func(realm, group string) { s.service.GroupChanged(realm, group) },
+		CloseHere:    func(c push.Closing) int { return s.service.CloseHere(c) },
 		Registered:   func(keys []push.ClientKey) { s.service.Registered(keys) },
 	}
 }
@@ -62,4 +65,22 @@ func (s *Server) degraded() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"redis": func(context.Context) error { return s.cluster.Healthy() },
 	}
+}
+
+// shared counts the API's rates for all nodes together.
+type shared struct{ limit *cluster.Limit }
+
+// Take implements [api.Allower]. The rate was given when the limit was made: the
+// API has one.
+func (l shared) Take(ctx context.Context, name string, _ float64, _ int) (bool, time.Duration) {
+	return l.limit.Allow(ctx, name)
+}
+
+// allower is nil where there is nothing to count together. Redis counts whole
+// requests a second; a node's own limit is exact.
+func (s *Server) allower() api.Allower {
+	if s.cluster == nil || s.cfg.HTTP.Rate == 0 {
+		return nil
+	}
+	return shared{s.cluster.Limit("api", int(math.Ceil(s.cfg.HTTP.Rate)), s.cfg.HTTP.Burst)}
 }

@@ -47,6 +47,7 @@ type Server struct {
 	store     *store.Store
 	hub       *hub.Hub
 	service   *push.Service
+	records   token.OutsideRecords // the store, or what stands in front of it
 	authority *token.Authority
 	keys      *token.Keyring
 	data      *devdata.Data // nil but for sunzi dev
@@ -104,14 +105,6 @@ func (s *Server) openStore() error {
 // them: the store tells the service of commits, the service the hub, and the
 // hub asks the service.
 func (s *Server) joinDomain() error {
-	authority, err := s.cfg.AuthorityConfig()
-	if err != nil {
-		return err
-	}
-	if s.authority, err = token.NewAuthority(authority, s.store, nil); err != nil {
-		return err
-	}
-	s.keys = token.NewKeyring(s.store, nil)
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
 	newID, err := s.newIDs(ctx)
@@ -126,11 +119,15 @@ func (s *Server) joinDomain() error {
 		return err
 	}
 	var elsewhere push.Elsewhere = push.Alone{}
+	s.records = s.store
 	if s.cfg.Cluster.Redis != "" {
 		if s.cluster, err = cluster.Open(ctx, s.clusterConfig(), s.clusterDeps()); err != nil {
 			return err
 		}
-		elsewhere, arrivals.Presence = s.cluster, s.cluster
+		elsewhere, arrivals.Presence, s.records = s.cluster, s.cluster, s.cluster.Records(s.store)
+	}
+	if err := s.joinCredentials(); err != nil {
+		return err
 	}
 	s.service = push.New(push.Parts{
 		Config: s.cfg.PushConfig(), Store: s.store, Sessions: s.hub, Elsewhere: elsewhere, Authority: s.authority, Keys: s.keys,
@@ -141,12 +138,26 @@ func (s *Server) joinDomain() error {
 	return nil
 }
 
+// joinCredentials makes who checks tokens and keys.
+func (s *Server) joinCredentials() error {
+	authority, err := s.cfg.AuthorityConfig()
+	if err != nil {
+		return err
+	}
+	if s.authority, err = token.NewAuthority(authority, s.records, nil); err != nil {
+		return err
+	}
+	s.keys = token.NewKeyring(s.store, nil)
+	return nil
+}
+
 func (s *Server) joinAPI() error {
 	deps := api.Deps{
 		Pusher: s.service, Clients: s.service, Groups: s.service, Sessions: s.hub,
-		Keys: s.keys, Authority: s.authority, Tokens: s.store, Backend: backend{s.service.Gate, s.service.Desk},
+		Keys: s.keys, Authority: s.authority, Tokens: s.records, Backend: backend{s.service.Gate, s.service.Desk},
 		Socket: s.hub, Library: js.Handler(), Draining: s.draining,
-		Log: logging.Named(s.log, logging.APILog), Metrics: s.registry,
+		Allower: s.allower(),
+		Log:     logging.Named(s.log, logging.APILog), Metrics: s.registry,
 	}
 	if s.cfg.HTTP.Echo {
 		deps.Echo = s.hub.EchoHandler()
