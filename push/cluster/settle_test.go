@@ -112,3 +112,22 @@ func TestClientStaysWhileOneOfItsConnectionsDoes(t *testing.T) {
 		eventually(t, name+": gone with the last", func() bool { return !a.sees(key) })
 	}
 }
+
+func TestEntryWrittenAgainNeverBeatsAHigherGeneration(t *testing.T) {
+	r := daemons.StartRedis(t)
+	a, b := start(t, r.URL(), "a"), start(t, r.URL(), "b")
+	together(t, a, b)
+	key := client("x")
+	high := b.attach(key)
+	eventually(t, "the higher is registered", func() bool { return a.sees(key) })
+	low := &session{}
+	a.table.Attach(key, low)
+	a.slot(key).mu.Lock()
+	a.slot(key).of[key] = &held{session: low, proposed: 5} // came at no time: not just now
+	a.slot(key).mu.Unlock()
+	a.unsynced.add(key)
+	eventually(t, "the lower is sent back", func() bool { return low.closed() == closeUnsettled })
+	if !a.sees(key) || high.closed() != 0 {
+		t.Error("the higher did not stay")
+	}
+}
