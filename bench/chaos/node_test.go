@@ -177,7 +177,7 @@ func TestOneNodeLosesNothingWhenKilledPausedAndCutOff(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, n.stderr.String())
 	}
-	found := Judge(ev, Terms{Kindness: 0.01, MemoryBytes: 512 << 20})
+	found := Judge(ev, Terms{Kindness: 0.005, MemoryBytes: 512 << 20})
 	for _, v := range found[:min(len(found), 20)] {
 		t.Error(v)
 	}
