@@ -13,6 +13,7 @@
 // no state. Run owns every goroutine that it starts and returns after they
 // have ended.
 //
-// It starts no process and knows no fault's means: executors are handed in
-// ([Executor]). The seed fixes workload and faults, not the interleaving.
+// Run starts no process and knows no fault's means: executors are handed in
+// ([Executor]); [Process] and [Link] are what they are made of. The seed fixes
+// workload and faults, not the interleaving.
 package chaos
