@@ -27,6 +27,18 @@ func TestHintReachesTheOwner(t *testing.T) {
 	eventually(t, "the client is gone", func() bool { return !a.sees(client("x{}y")) })
 }
 
+func TestANodeThatStartedSinceTheLastBeatIsHinted(t *testing.T) {
+	r := daemons.StartRedis(t)
+	a := start(t, r.URL(), "a", func(c *Config) { c.Lease, c.Beat, c.Registered = time.Hour, 20*time.Minute, 2*time.Hour })
+	eventually(t, "a has told that it lives", func() bool { return a.Healthy() == nil })
+	b := start(t, r.URL(), "b")
+	eventually(t, "b has told that it lives", func() bool { return b.Healthy() == nil })
+	s := b.attach(client("x"))
+	eventually(t, "b has registered its client", func() bool { h, ok := b.holds(client("x")); return ok && h.given != 0 })
+	a.hint(client("x"), 7)
+	eventually(t, "the owner is told", func() bool { return s.offered(7) })
+}
+
 func TestHintsOfManyClientsArrive(t *testing.T) {
 	r := daemons.StartRedis(t)
 	a, b := start(t, r.URL(), "a"), start(t, r.URL(), "b")

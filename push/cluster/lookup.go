@@ -3,6 +3,9 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -35,6 +38,7 @@ func (c *Cluster) lookUp(ctx context.Context, keys []push.ClientKey, owners *[][
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return err
 	}
+	c.meetStrangers(ctx, cmds)
 	for i, cmd := range cmds {
 		var there []string
 		for _, node := range cmd.Val() {
@@ -47,3 +51,28 @@ func (c *Cluster) lookUp(ctx context.Context, keys []push.ClientKey, owners *[][
 	}
 	return nil
 }
+
+// meetStrangers reads who lives where an entry names a node that this one has
+// not heard of: it may have started since the last beat. What a crashed node
+// left looks the same, so it is done at most every meetEvery.
+func (c *Cluster) meetStrangers(ctx context.Context, cmds []*redis.StringSliceCmd) {
+	stranger := func(node string) bool { return node != c.cfg.Node && !c.nodes.alive(node) }
+	if !slices.ContainsFunc(cmds, func(cmd *redis.StringSliceCmd) bool { return slices.ContainsFunc(cmd.Val(), stranger) }) {
+		return
+	}
+	here, last := c.deps.Now().UnixMilli(), c.nodes.met.Load()
+	if here >= last && here-last < meetEvery.Milliseconds() || !c.nodes.met.CompareAndSwap(last, here) {
+		return
+	}
+	since := here + c.nodes.offset.Load() - c.cfg.Lease.Milliseconds()
+	living, err := c.rdb.ZRangeByScore(ctx, c.nodesKey(), &redis.ZRangeBy{Min: "(" + strconv.FormatInt(since, 10), Max: "+inf"}).Result()
+	if err != nil {
+		c.met.errors.WithLabelValues("lookup").Inc()
+		return
+	}
+	slices.Sort(living)
+	c.nodes.living.Store(&living)
+}
+
+// meetEvery bounds how often nodes are read for a stranger's sake.
+const meetEvery = 100 * time.Millisecond

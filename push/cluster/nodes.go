@@ -15,6 +15,7 @@ type nodes struct {
 	last    atomic.Int64             // last beat that was answered, unix ms here
 	score   int64                    // what it left in Redis; owned by beats
 	offset  atomic.Int64             // Redis' clock minus ours, ms
+	met     atomic.Int64             // when strangers were looked for, unix ms here
 	started bool                     // owned by beats
 }
 
