@@ -32,7 +32,7 @@ type Wrapper interface {
 }
 
 // ListenTLS is ln with TLS, for an http.Server whose upgrades this package
-// takes over: WebSockets of another TLS listener are answered with 501. The
+// takes over: WebSockets of another TLS listener are closed. The
 // connections do their handshake at the first read or write, as those of
 // [tls.NewListener].
 func ListenTLS(ln net.Listener, cfg *tls.Config) net.Listener { return &tlsListener{ln, cfg} }

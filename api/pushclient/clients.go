@@ -54,11 +54,14 @@ type ClientStatus struct {
 	ReadCursor  uint64       `json:"read_cursor,string"` // highest read by a person
 	Backlog     Backlog      `json:"backlog"`
 	Error       *ItemError   `json:"error"` // of a client asked for in bulk that is unknown
+	// Incomplete: other nodes could not be asked; theirs is missing.
+	Incomplete bool `json:"incomplete"`
 }
 
 // Connection is one of a client's connections.
 type Connection struct {
 	Session       string `json:"session"`
+	Node          string `json:"node"`      // that holds it, where it has a name
 	Transport     string `json:"transport"` // websocket or sse
 	Remote        string `json:"remote"`
 	Connected     Millis `json:"connected"`

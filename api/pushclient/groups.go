@@ -85,7 +85,9 @@ func (c *Client) Mint(ctx context.Context, m Mint) (Token, error) {
 // Revoked counts what a revocation ended.
 type Revoked struct {
 	Tokens      int `json:"revoked"`
-	Connections int `json:"closed"` // on the node that answered
+	Connections int `json:"closed"` // on all nodes that answered
+	// Incomplete: connections to nodes that could not be asked may be open.
+	Incomplete bool `json:"incomplete"`
 }
 
 // Revoke ends one token, and the connection that stands on it.

@@ -245,9 +245,9 @@ func TestRequests(t *testing.T) {
 		{"mint", func(c *Client) (any, error) { return c.Mint(ctx, Mint{Client: "a"}) }, answer{status: 201, body: `{"client_id":"a","token":"t"}`},
 			seen{method: "POST", uri: "/base/v1/tokens", body: `{"client":"a"}`}, Token{ClientID: "a", Token: "t"}},
 		{"revoke", func(c *Client) (any, error) { return c.Revoke(ctx, "j") }, answer{status: 200, body: `{"revoked":1,"closed":2}`},
-			seen{method: "DELETE", uri: "/base/v1/tokens/j"}, Revoked{1, 2}},
+			seen{method: "DELETE", uri: "/base/v1/tokens/j"}, Revoked{Tokens: 1, Connections: 2}},
 		{"revoke client", func(c *Client) (any, error) { return c.RevokeClient(ctx, "", "a", time.UnixMilli(9)) }, answer{status: 200, body: `{"revoked":1,"closed":0}`},
-			seen{method: "POST", uri: "/base/v1/tokens/revoke", body: `{"client":"a","issued_before":9}`}, Revoked{1, 0}},
+			seen{method: "POST", uri: "/base/v1/tokens/revoke", body: `{"client":"a","issued_before":9}`}, Revoked{Tokens: 1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, s := scripted(t, tc.answer)

@@ -72,7 +72,11 @@ func (s *Server) introduceDev() error {
 	if err := s.devClient(ctx, secrets); err != nil {
 		return err
 	}
-	url := "http://" + reachable(s.Addr())
+	scheme := "http://"
+	if s.cfg.TLS.Enabled() {
+		scheme = "https://"
+	}
+	url := scheme + reachable(s.Addr())
 	s.dev = DevInfo{
 		URL: url, WSURL: "ws" + strings.TrimPrefix(url, "http") + "/ws", Page: url + "/",
 		APIKey: secrets.APIKey, ClientID: secrets.ClientID, Token: secrets.Token,

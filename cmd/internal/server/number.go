@@ -92,18 +92,17 @@ func (n *number) renew(ctx context.Context) {
 // giveBackTimeout bounds the last word to the database.
 const giveBackTimeout = 2 * time.Second
 
-// giveBack frees the number; where that fails it is free when the lease ends.
+// giveBack frees the number, for IDs after the last one issued; where that
+// fails it is free when the lease ends.
 func (n *number) giveBack() {
-	ids := n.ids.Load()
-	left := ids.Left()
-	last := ids.End()
-	now := n.lease.Until.Add(-left) // by the database's clock, or a little before
-	if left == 0 || last != 0 && snowflake.Explain(last, n.origin).Time.After(now) {
-		return // over already; or IDs lie ahead of the clock, and the lease has to cover them
+	lease := n.lease
+	lease.Until = lease.Now
+	if last := n.ids.Load().End(); last != 0 {
+		lease.Until = snowflake.Explain(last, n.origin).Time.Add(time.Millisecond)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), giveBackTimeout)
 	defer cancel()
-	if err := n.store.ReleaseLease(ctx, n.lease); err != nil {
+	if err := n.store.ReleaseLease(ctx, lease); err != nil {
 		n.log.Debug("the node's number was not given back", "err", err)
 	}
 }
