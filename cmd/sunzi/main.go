@@ -1,6 +1,6 @@
 // Command sunzi is the push server and its operator's tool in one: dev and
-// serve run a server, send and listen use one, token, key and migrate look
-// after one, config and id explain.
+// serve run a server, send and listen use one, token, key, migrate and move
+// look after one, config and id explain.
 //
 // Read first: root, which lists the subcommands, one file each. What joins
 // the parts of a server is cmd/internal/server.
@@ -112,7 +112,7 @@ Start with:  sunzi dev`,
 		return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
 	})
 	c.AddCommand(devCommand(), serveCommand(), sendCommand(), listenCommand(),
-		tokenCommand(), keyCommand(), migrateCommand(), configCommand(), idCommand(), doctorCommand())
+		tokenCommand(), keyCommand(), migrateCommand(), moveCommand(), configCommand(), idCommand(), doctorCommand())
 	return c
 }
 
