@@ -21,7 +21,9 @@ func (c *Cluster) receives(ctx context.Context) {
 
 func (c *Cluster) listen(ctx context.Context) {
 	sub := c.rdb.SSubscribe(ctx, c.channel(c.cfg.Node))
-	defer sub.Close()
+	defer sub.Close() //nolint:errcheck // nothing is left to be said on it
+	// A read that waits does not look at the context.
+	defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
 	heard := c.deps.Now()
 	for ctx.Err() == nil {
 		got, err := sub.ReceiveTimeout(ctx, c.cfg.Beat)
