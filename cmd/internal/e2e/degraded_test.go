@@ -215,9 +215,9 @@ func wantReady(t *testing.T, admin string, degraded bool) {
 }
 
 // refuses pushes once and wants that the store is told to be unavailable.
-func refuses(t *testing.T, s *server, client string) {
+func refuses(t *testing.T, s *server, body map[string]any) {
 	t.Helper()
-	ans, err := s.do(t.Context(), request{method: "POST", path: "/v1/push", key: "refused once", body: pushTo(client, "refused")})
+	ans, err := s.do(t.Context(), request{method: "POST", path: "/v1/push", body: body})
 	if err != nil || ans.status != http.StatusServiceUnavailable && ans.status != http.StatusGatewayTimeout {
 		t.Fatalf("answered %d %s, %v", ans.status, ans.body, err)
 	}
@@ -243,11 +243,12 @@ func TestWhileTheDatabaseHangsOnlyLivePushesPass(t *testing.T) {
 	t.Cleanup(n.db.Continue)
 	liveOnly(t, a, "ann", p)
 	began := time.Now()
-	refuses(t, a, "ann")
+	refuses(t, a, pushTo("ann", "refused"))
 	if took := time.Since(began); took > 15*time.Second { // store.timeout is 5 s; this machine may be busy
 		t.Errorf("refused after %s", took)
 	}
 	unready(t, admin, "store")
+	refuses(t, a, with(pushTo("ann", "the lease of the IDs is over"), "store", "never"))
 	l.refusals(3)
 	n.db.Continue()
 	wantReady(t, admin, false)
@@ -281,7 +282,7 @@ func TestAReadOnlyDatabaseRefusesAndLosesNothing(t *testing.T) {
 	l := under(t, a, b)
 	n.sql("SET GLOBAL read_only = 1")
 	liveOnly(t, a, "ann", p)
-	refuses(t, a, "ann")
+	refuses(t, a, pushTo("ann", "refused"))
 	l.refusals(20)
 	if _, got := arrive(t, b, bob, plainHello); len(got) == 0 || got[0].Type != "welcome" {
 		t.Errorf("a client that comes meanwhile got %+v", got)
