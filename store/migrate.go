@@ -18,6 +18,9 @@ func Migrate(ctx context.Context, cfg Config) (from, to int64, err error) {
 			return err
 		}
 		from, to = have, want
+		if have == moveVersion {
+			return fmt.Errorf("store: a move to %s is under way, or was cut off: run sunzi move again", cfg.name())
+		}
 		if have > want {
 			return fmt.Errorf("store: %s is at schema version %d and this binary knows up to %d: run a newer sunzi", cfg.name(), have, want)
 		}
