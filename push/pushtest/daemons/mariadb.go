@@ -91,6 +91,9 @@ func install(ctx context.Context, dir string) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "--no-defaults", "--user="+me.Username, "--datadir="+data,
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=16M")
+	// Its tables for the time being: another server that starts removes them
+	// from the shared folder.
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	// A shell script with a server below it: both have to end.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
