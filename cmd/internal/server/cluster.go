@@ -31,7 +31,7 @@ func (s *Server) newIDs(ctx context.Context) (func() (int64, error), error) {
 		}
 		return s.number.TryNext, nil
 	}
-	node, err := snowflake.New(snowflake.Config{Node: s.cfg.Snowflake.Node, Origin: s.cfg.Snowflake.Origin, After: last})
+	node, err := snowflake.New(snowflake.Config{Node: s.cfg.Snowflake.Node, Origin: s.cfg.Snowflake.Origin, After: last, Now: s.seams.Clock})
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (s *Server) clusterConfig() cluster.Config {
 // clusterDeps are called once the cluster runs, when there is a service.
 func (s *Server) clusterDeps() cluster.Deps {
 	return cluster.Deps{
-		Sessions: s.hub, Log: logging.Named(s.log, logging.ServerLog), Now: time.Now, Metrics: s.registry,
+		Sessions: s.hub, Log: logging.Named(s.log, logging.ServerLog), Now: s.seams.Clock, Metrics: s.registry,
 		GroupChanged: func(realm, group string) { s.service.GroupChanged(realm, group) },
 		CloseHere:    func(c push.Closing) int { return s.service.CloseHere(c) },
 		Registered:   func(keys []push.ClientKey) { s.service.Registered(keys) },

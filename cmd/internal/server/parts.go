@@ -12,6 +12,7 @@ import (
 
 func (s *Server) storeConfig() store.Config {
 	c := s.cfg.StoreConfig()
+	c.Clock = s.seams.Clock
 	c.Log, c.Metrics = logging.Named(s.log, logging.StoreLog), store.NewMetrics(s.registry)
 	return c
 }

@@ -42,6 +42,7 @@ const gcPercent = 50
 // Server is one node.
 type Server struct {
 	cfg       config.Config
+	seams     Seams
 	log       *slog.Logger
 	registry  *prometheus.Registry
 	store     *store.Store
@@ -73,12 +74,18 @@ type backend struct {
 // fail at the start fails here, and Addr is known. Connections are served
 // once Run was called; whoever connects before waits. Where it answers an
 // error nothing is left open.
-func New(cfg config.Config, log *slog.Logger) (*Server, error) {
+func New(cfg config.Config, log *slog.Logger) (*Server, error) { return NewWith(cfg, log, Seams{}) }
+
+// NewWith is New with parts of the caller's own.
+func NewWith(cfg config.Config, log *slog.Logger, seams Seams) (*Server, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	if seams.Clock == nil {
+		seams.Clock = time.Now
+	}
 	s := &Server{
-		cfg: cfg, log: log, registry: prometheus.NewRegistry(),
+		cfg: cfg, seams: seams, log: log, registry: prometheus.NewRegistry(),
 		listeners: map[*http.Server]net.Listener{}, draining: make(chan struct{}),
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -129,9 +136,11 @@ func (s *Server) joinDomain() error {
 	if err := s.joinCredentials(); err != nil {
 		return err
 	}
+	ports := s.seams.wrap(Ports{Storage: s.store, Sessions: s.hub, Elsewhere: elsewhere, NewID: newID})
 	s.service = push.New(push.Parts{
-		Config: s.cfg.PushConfig(), Store: s.store, Sessions: s.hub, Elsewhere: elsewhere, Authority: s.authority, Keys: s.keys,
-		NewID: newID, Now: time.Now, Metrics: push.NewMetrics(s.registry), Log: logging.Named(s.log, logging.ServerLog),
+		Config: s.cfg.PushConfig(), Store: ports.Storage, Sessions: ports.Sessions, Elsewhere: ports.Elsewhere,
+		Authority: s.authority, Keys: s.keys,
+		NewID: ports.NewID, Now: s.seams.Clock, Metrics: push.NewMetrics(s.registry), Log: logging.Named(s.log, logging.ServerLog),
 	})
 	s.store.SetListener(s.service)
 	s.hub.Serve(backend{s.service.Gate, s.service.Desk})
@@ -144,10 +153,10 @@ func (s *Server) joinCredentials() error {
 	if err != nil {
 		return err
 	}
-	if s.authority, err = token.NewAuthority(authority, s.records, nil); err != nil {
+	if s.authority, err = token.NewAuthority(authority, s.records, s.seams.Clock); err != nil {
 		return err
 	}
-	s.keys = token.NewKeyring(s.store, nil)
+	s.keys = token.NewKeyring(s.store, s.seams.Clock)
 	return nil
 }
 
@@ -156,8 +165,8 @@ func (s *Server) joinAPI() error {
 		Pusher: s.service, Clients: s.service, Groups: s.service, Sessions: s.hub,
 		Keys: s.keys, Authority: s.authority, Tokens: s.records, Backend: backend{s.service.Gate, s.service.Desk},
 		Socket: s.hub, Library: js.Handler(), Draining: s.draining,
-		Allower: s.allower(),
-		Log:     logging.Named(s.log, logging.APILog), Metrics: s.registry,
+		Allower: s.allower(), Now: s.seams.Clock,
+		Log: logging.Named(s.log, logging.APILog), Metrics: s.registry,
 	}
 	if s.cfg.HTTP.Echo {
 		deps.Echo = s.hub.EchoHandler()
