@@ -14,6 +14,7 @@
 // have ended.
 //
 // Run starts no process and knows no fault's means: executors are handed in
-// ([Executor]); [Process] and [Link] are what they are made of. The seed fixes
-// workload and faults, not the interleaving.
+// ([Executor]): package stage has those of a cluster, made of [Process],
+// bench/faultproxy and push/pushtest/daemons. The seed fixes workload and
+// faults, not the interleaving.
 package chaos

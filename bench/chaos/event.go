@@ -31,6 +31,7 @@ const (
 	FaultEnd   Kind = "fault_end"   // Fault, Target
 	Memory     Kind = "memory"      // Node, Bytes: resident memory of a node
 	Healed     Kind = "healed"      // no fault will follow
+	Died       Kind = "died"        // Node: it ended unasked
 )
 
 // Result is what became of an attempt.

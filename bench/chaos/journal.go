@@ -43,10 +43,14 @@ const (
 	conductorLog = "conductor"
 )
 
-// NewJournal makes the folder and starts the run's clock.
+// NewJournal makes the folder and starts the run's clock. A folder with logs is
+// an error: they would be read with this run's.
 func NewJournal(dir string) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // G301: to be read by people
 		return nil, err
+	}
+	if there, err := filepath.Glob(filepath.Join(dir, "*.jsonl")); err != nil || len(there) > 0 {
+		return nil, errors.Join(err, fmt.Errorf("chaos: %s holds the logs of another run: name another folder", dir))
 	}
 	return &Journal{dir: dir, start: time.Now()}, nil
 }
@@ -144,18 +148,7 @@ func readLog(path string) (events []Event, err error) {
 
 // Tell is one line about a run, for people: how much happened.
 func Tell(ev Evidence) string {
-	count := map[Kind]int{}
-	results := map[Result]int{}
-	for _, parties := range [][]Party{ev.Producers, ev.Clients, {{Events: ev.Conductor}}} {
-		for _, p := range parties {
-			for _, e := range p.Events {
-				count[e.Kind]++
-				if e.Kind == Outcome {
-					results[e.Result]++
-				}
-			}
-		}
-	}
+	count, results := counts(ev)
 	return fmt.Sprintf("%d faults; %d pushes settled in %d attempts, %d refused, %d not sent, %d unknown; %d connections, %d receipts, %d handled, %d kills in a handler, %d gaps",
 		count[FaultBegin], count[Settled], count[Attempt], results[Refused], results[Unsent], results[Unknown],
 		count[Connected], count[Received], count[Handled], count[Killed], count[Gap])

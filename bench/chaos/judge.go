@@ -22,6 +22,7 @@ const (
 	Unsettled        Rule = "unsettled"         // the producer never learned the outcome
 	SlowRefusal      Rule = "slow-refusal"      // no answer in time while the database was unreachable
 	NotDrained       Rule = "not-drained"       // undelivered rows at the end
+	DiedUnasked      Rule = "died"              // a node ended by itself
 	Unbounded        Rule = "memory"            // a node took more than it may
 	SlowAfter        Rule = "p99"               // not back to twice the earlier level after healing
 	FewInFaults      Rule = "kind-share"        // too few pushes inside fault windows

@@ -109,6 +109,8 @@ func clean() *story {
 	s.handle(0, 3, 5, 6)
 	s.connect(1, 1, 0)
 	s.take(1, 1, 1, 6)
+	s.push(10, "b", Accepted)
+	s.take(1, 1, 0, 10) // live alone: delivered, and no place
 	return s
 }
 
@@ -187,6 +189,9 @@ var breaches = []struct {
 		s.producer(Event{Kind: Settled, Push: 7, Result: Refused})
 	}},
 	{"undelivered rows", NotDrained, func(s *story) { s.ev.Undelivered = 1 }},
+	{"a node that ended by itself", DiedUnasked, func(s *story) {
+		s.ev.Conductor = append(s.ev.Conductor, Event{At: second(20), Kind: Died, Node: "n1"})
+	}},
 	{"memory", Unbounded, func(s *story) { s.terms.MemoryBytes = 1 << 18 }},
 	{"slow after healing", SlowAfter, func(s *story) { s.timed(second(1), 3) }},
 	{"too few latencies", SlowAfter, func(s *story) { s.terms.Clock = WithClock }},

@@ -68,6 +68,10 @@ func (w *witness) see(e Event) {
 	at := place{l.incarnation, e.Seq}
 	switch e.Kind {
 	case Received:
+		if e.Seq == 0 {
+			w.live(e)
+			return
+		}
 		w.next(l, e.Seq, e.Seq)
 		w.received(l, e)
 	case Gap:
@@ -120,6 +124,16 @@ func (w *witness) received(l *line, e Event) {
 	}
 	w.byPush[r.push] = r
 	w.c.measure(l, e)
+}
+
+// live takes a receipt without a place: whoever sent it so has delivered it
+// all the same.
+func (w *witness) live(e Event) {
+	r := receipt{id: e.ID, hash: e.Hash, push: keyOf(e)}
+	w.judgePushed(e, r)
+	if _, ok := w.byPush[r.push]; !ok {
+		w.byPush[r.push] = r
+	}
 }
 
 // judgePushed holds a receipt against the attempts that were begun before it.

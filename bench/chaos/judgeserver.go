@@ -72,8 +72,12 @@ func (c *trial) judgeServer() {
 	}
 	top := map[string]int64{}
 	for _, e := range c.Conductor {
-		if e.Kind == Memory {
+		switch e.Kind {
+		case Memory:
 			top[e.Node] = max(top[e.Node], e.Bytes)
+		case Died:
+			c.breach(DiedUnasked, e.Node, "ended by itself")
+		default:
 		}
 	}
 	nodes := make([]string, 0, len(top))
@@ -94,11 +98,21 @@ func (c *trial) judgeServer() {
 // judgeLatency compares pushes begun before the first fault with those begun
 // well after the last.
 func (c *trial) judgeLatency() {
+	before, after := c.beforeAndAfter()
+	if len(before) < minSamples || len(after) < minSamples {
+		c.breach(SlowAfter, "", "%d latencies before the faults and %d after healing: %d are needed", len(before), len(after), minSamples)
+		return
+	}
+	if b, a := p99(before), p99(after); a > 2*b {
+		c.breach(SlowAfter, "", "p99 was %s before the faults and %s after healing", time.Duration(b), time.Duration(a))
+	}
+}
+
+func (c *trial) beforeAndAfter() (before, after []int64) {
 	first := int64(1<<63 - 1)
 	for _, w := range c.windows {
 		first = min(first, w.from)
 	}
-	var before, after []int64
 	for _, l := range c.latencies {
 		switch {
 		case l.at < first:
@@ -107,13 +121,7 @@ func (c *trial) judgeLatency() {
 			after = append(after, l.took)
 		}
 	}
-	if len(before) < minSamples || len(after) < minSamples {
-		c.breach(SlowAfter, "", "%d latencies before the faults and %d after healing: %d are needed", len(before), len(after), minSamples)
-		return
-	}
-	if b, a := p99(before), p99(after); a > 2*b {
-		c.breach(SlowAfter, "", "p99 was %s before the faults and %s after healing", time.Duration(b), time.Duration(a))
-	}
+	return before, after
 }
 
 // p99 sorts what it is given.

@@ -16,13 +16,14 @@ import (
 	"time"
 
 	"github.com/sunzi-push/sunzi/api/pushclient"
+	"github.com/sunzi-push/sunzi/bench/faultproxy"
 )
 
 // lone is one node on SQLite behind a link.
 type lone struct {
 	t       *testing.T
 	process *Process
-	link    *Link
+	link    *faultproxy.Link
 	stderr  lockedBuffer
 	info    struct {
 		URL    string `json:"url"`
@@ -71,10 +72,10 @@ func startLone(t *testing.T) *lone {
 		t.Fatal(err)
 	}
 	n.boot(build(t), t.TempDir(), addr)
-	if n.link, err = NewLink("link-1", addr); err != nil {
+	if n.link, err = faultproxy.NewLink("link-1", addr); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = n.link.Close() })
+	t.Cleanup(n.link.Close)
 	web := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(web.CloseIdleConnections)
 	if n.push, err = pushclient.New(n.info.URL, n.info.APIKey, pushclient.WithHTTP(web)); err != nil {
@@ -93,7 +94,7 @@ func (n *lone) boot(binary, data, addr string) {
 }
 
 func (n *lone) node() Node {
-	return Node{Name: "n1", URL: "http://" + n.link.Addr, WSURL: "ws://" + n.link.Addr + "/ws"}
+	return Node{Name: "n1", URL: "http://" + n.link.Addr(), WSURL: "ws://" + n.link.Addr() + "/ws"}
 }
 
 // execute knows three faults.
@@ -106,8 +107,9 @@ func (n *lone) execute(ctx context.Context, f Fault) (func(context.Context) erro
 		err := n.process.Signal(syscall.SIGSTOP)
 		return func(context.Context) error { return n.process.Signal(syscall.SIGCONT) }, err
 	case "cut":
+		err := n.link.Set(faultproxy.Fault{Refuse: true})
 		n.link.Cut()
-		return func(context.Context) error { n.link.Mend(); return nil }, nil
+		return func(context.Context) error { return n.link.Heal() }, err
 	}
 	return nil, fmt.Errorf("%s is not known", f.Kind)
 }

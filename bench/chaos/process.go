@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -24,9 +26,11 @@ type Process struct {
 	env  []string
 	log  io.Writer
 
-	mu   sync.Mutex
-	cmd  *exec.Cmd     // nil: not running
-	done chan struct{} // closed once it was waited for
+	mu     sync.Mutex
+	cmd    *exec.Cmd      // nil: not running
+	stdin  io.WriteCloser // of cmd
+	done   chan struct{}  // closed once it was waited for
+	deaths int            // lives that ended unasked
 }
 
 // ready bounds a start: migrations and a recovery included.
@@ -44,6 +48,7 @@ func NewProcess(argv, env []string, log io.Writer) *Process {
 func (p *Process) Start(ctx context.Context, info any) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.bury()
 	if p.cmd != nil {
 		return errors.New("chaos: the process runs already")
 	}
@@ -55,10 +60,14 @@ func (p *Process) Start(ctx context.Context, info any) error {
 	if err != nil {
 		return err
 	}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	p.cmd, p.done = cmd, make(chan struct{})
+	p.cmd, p.stdin, p.done = cmd, stdin, make(chan struct{})
 	first := make(chan []byte, 1)
 	go p.wait(cmd, out, first, p.done)
 	timer := time.NewTimer(ready)
@@ -76,7 +85,9 @@ func (p *Process) Start(ctx context.Context, info any) error {
 		err = ctx.Err()
 	}
 	if err != nil {
-		p.end(syscall.SIGKILL)
+		_ = cmd.Process.Kill() // it may have ended by itself, which is no death: it never lived
+		<-p.done
+		p.cmd = nil
 		return fmt.Errorf("chaos: %s: %w", p.argv[0], err)
 	}
 	return nil
@@ -106,18 +117,54 @@ func (p *Process) Stop(within time.Duration) {
 	if p.cmd == nil {
 		return
 	}
-	timer := time.AfterFunc(within, func() { _ = p.cmd.Process.Kill() }) // it may have ended
+	process := p.cmd.Process
+	timer := time.AfterFunc(within, func() { _ = process.Kill() }) // it may have ended
 	defer timer.Stop()
 	p.end(syscall.SIGTERM)
 }
 
 func (p *Process) end(sig syscall.Signal) {
+	p.bury()
 	if p.cmd == nil {
 		return
 	}
-	_ = p.cmd.Process.Signal(sig) // it may have ended by itself
+	_ = p.cmd.Process.Signal(sig)             // it may have ended by itself
+	_ = p.cmd.Process.Signal(syscall.SIGCONT) // one that is paused hears nothing else
 	<-p.done
 	p.cmd = nil
+}
+
+// bury counts a life that ended by itself. The caller holds mu.
+func (p *Process) bury() {
+	if p.cmd == nil {
+		return
+	}
+	select {
+	case <-p.done:
+		p.cmd = nil
+		p.deaths++
+	default:
+	}
+}
+
+// Deaths is how many of its lives ended unasked.
+func (p *Process) Deaths() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bury()
+	return p.deaths
+}
+
+// Tell writes a line to the process's standard input. It does not wait for an
+// answer.
+func (p *Process) Tell(line string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return errors.New("chaos: the process does not run")
+	}
+	_, err := io.WriteString(p.stdin, line+"\n")
+	return err
 }
 
 // Signal sends a signal, SIGSTOP or SIGCONT say.
@@ -148,4 +195,18 @@ func (p *Process) Memory() int64 {
 		}
 	}
 	return 0
+}
+
+// FreeAddr is a loopback address that nothing listens on, with a port below
+// those that outgoing connections are given (32768 on Linux): while a node is
+// down nothing else may come to sit on its port, not even who dials it.
+func FreeAddr() (string, error) {
+	for range 100 {
+		port := 20_000 + rand.IntN(12_000)                                             //nolint:gosec // G404: any will do
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))) //nolint:noctx // it returns at once
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
+	}
+	return "", errors.New("chaos: no free port below 32768")
 }

@@ -17,6 +17,10 @@ type Fault struct {
 	Target string // a node's name, [Database], [Redis] or a link's name
 }
 
+func (f Fault) String() string {
+	return fmt.Sprintf("%s of %s at %s for %s", f.Kind, f.Target, f.At.Round(time.Millisecond), f.Lasts.Round(time.Millisecond))
+}
+
 // Executor breaks something and answers how to heal it. heal may be nil where
 // the fault is over with its begin. Both must return within a time of their
 // own; an error ends the run: a fault that did not happen proves nothing.
@@ -25,7 +29,7 @@ type Executor func(ctx context.Context, f Fault) (heal func(context.Context) err
 // Credentials are a registered client's.
 type Credentials struct{ ID, Token string }
 
-// Setup is all that [Run] needs. Everything but Memory is required.
+// Setup is all that [Run] needs. Everything but Memory and Died is required.
 type Setup struct {
 	Plan    *Plan
 	Dir     string // of the run's logs; made if need be
@@ -38,6 +42,9 @@ type Setup struct {
 	Undelivered func(ctx context.Context) (int, error)
 	// Memory answers resident bytes by node name, as far as they run.
 	Memory func() map[string]int64
+	// Died names the nodes that ended by themselves, once for each time. Nil:
+	// nobody looks.
+	Died func() []string
 	// DrainWithin is how long after healing the store may take to empty.
 	DrainWithin time.Duration
 }
@@ -97,7 +104,13 @@ func (r *conductor) run(ctx context.Context) (undelivered int, err error) {
 		return 0, err
 	}
 	close(r.drain)
-	return r.drained(ctx)
+	undelivered, err = r.drained(ctx)
+	if r.Died != nil {
+		for _, node := range r.Died() {
+			r.log.Add(Event{Kind: Died, Node: node})
+		}
+	}
+	return undelivered, err
 }
 
 func (r *conductor) startClients(ctx context.Context, wg *sync.WaitGroup) error {

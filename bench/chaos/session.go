@@ -70,7 +70,7 @@ func (s *session) deadline() time.Time {
 	if s.until.Before(at) {
 		at = s.until
 	}
-	if s.due > 0 && s.ackAt.Before(at) {
+	if s.due > 0 && s.life.Ack != AckNever && s.ackAt.Before(at) {
 		at = s.ackAt
 	}
 	return at
@@ -229,6 +229,9 @@ func (s *session) delivery(d *wire.Delivery) over {
 		producer, n = 0, 0 // nobody pushed that: the judge will say so
 	}
 	s.log(Event{Kind: Received, Seq: d.Seq, ID: d.ID, Hash: hashOf(d.Data), Replayed: d.Replayed, Producer: producer, Push: n})
+	if d.Seq == 0 {
+		return false // live alone: it has no place, and nothing is owed for it
+	}
 	if d.Seq != s.count+1 {
 		return s.hole()
 	}
