@@ -45,7 +45,7 @@ func root() *cobra.Command {
 	c.PersistentFlags().StringVar(&o.save, "save", "", "append the result to this file, as a line of JSON")
 	c.PersistentFlags().StringVar(&o.note, "note", "", "a remark kept with the result, such as the server's environment")
 	c.PersistentFlags().StringVar(&o.gogc, "gogc", "", "run the server with this GOGC; empty: the server's own default")
-	c.AddCommand(idle(&o), push(&o), fanout(&o), floor(&o))
+	c.AddCommand(idle(&o), push(&o), fanout(&o), floor(&o), chaosCommand(&o), node())
 	return c
 }
 

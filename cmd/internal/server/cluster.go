@@ -41,7 +41,7 @@ func (s *Server) newIDs(ctx context.Context) (func() (int64, error), error) {
 func (s *Server) clusterConfig() cluster.Config {
 	c, k := cluster.DefaultConfig(), s.cfg.Cluster
 	c.URL, c.Prefix, c.Lease, c.Beat, c.Timeout = string(k.Redis), k.Prefix, k.Lease, k.Lease/3, k.Timeout
-	c.PerClient = s.cfg.Hub.PerClient
+	c.PerClient, c.Dial = s.cfg.Hub.PerClient, s.seams.DialRedis
 	s.node = c.Node
 	return c
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"net"
 	"time"
 
 	"github.com/sunzi-push/sunzi/push"
@@ -12,6 +14,8 @@ type Seams struct {
 	// Clock is read instead of [time.Now] for all times of day: TTL,
 	// not_before, tokens, presence. Durations stay the monotonic clock's.
 	Clock func() time.Time
+	// DialRedis connects to an address of Redis. Nil: as everybody does.
+	DialRedis func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Wrap answers what the domain is given in place of its ports.
 	Wrap func(Ports) Ports
 }
