@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run build test race lint fuzz bench e2e ci
+.PHONY: help run build test race lint fuzz bench chaos e2e ci
 
 help: ## this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
@@ -24,6 +24,9 @@ fuzz: ## every fuzz target for a minute (FUZZTIME=1m)
 
 bench: ## the figures of bench/, on this machine
 	@.ci/bench
+
+chaos: build ## breaks three nodes, MariaDB and Redis for ten minutes (CHAOS="--seed 7 --seeds 5")
+	@.ci/needs chaos && bin/sunzi-bench chaos $(CHAOS)
 
 e2e: ## the crash test and the browser tests alone
 	@.ci/test e2e browser
