@@ -18,6 +18,8 @@ type client struct {
 	draining <-chan struct{} // closed by Run when all is healed
 	wg       sync.WaitGroup  // sessions and silent sockets that outlast their life
 
+	failures int // to connect, in a row; owned by run
+
 	mu          sync.Mutex
 	conns       int    // connections so far
 	epoch       int    // of the process: a kill ends all sockets of the one before
@@ -28,7 +30,7 @@ type client struct {
 
 // Times of clients.
 const (
-	retryPause  = 200 * time.Millisecond // after a refused connection
+	retryPause  = 200 * time.Millisecond // at least, after a refused connection
 	silentFor   = 5 * time.Second        // how long a half-open socket stays
 	killWithin  = 2 * time.Second        // for a handler to strike in
 	lookAround  = 100 * time.Millisecond // at most between looks at ctx and the drain
@@ -67,9 +69,11 @@ func (c *client) live(ctx context.Context, life Life) {
 	node := c.nodes[life.Node]
 	sock, err := dial(ctx, node.WSURL, c.id, c.token, life.End)
 	if err != nil {
-		sleep(ctx, retryPause)
+		sleep(ctx, retryPause+backoff(c.failures))
+		c.failures++
 		return
 	}
+	c.failures = 0
 	s := c.open(sock, life, node)
 	if !life.Overlap {
 		s.run(ctx)

@@ -153,10 +153,10 @@ func (w *witness) judgePushed(e Event, r receipt) {
 			refused++
 		}
 	}
-	switch {
-	case begun == 0:
+	switch begun {
+	case 0:
 		w.c.breach(Phantom, w.name, "%s was received at %d ns, before it was pushed", r.push, e.At)
-	case begun == refused:
+	case refused:
 		w.c.breach(RefusedDelivered, w.name, "%s was received at %d ns; each of %d attempts was refused or not sent", r.push, e.At, begun)
 	}
 }

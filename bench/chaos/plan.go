@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -106,7 +105,7 @@ func drawTimes(rng *rand.Rand, o Options) []time.Duration {
 	for len(times) < o.Pushes {
 		times = append(times, time.Duration(rng.Float64()*float64(o.Duration)))
 	}
-	slices.SortFunc(times, func(a, b time.Duration) int { return cmp.Compare(a, b) })
+	slices.Sort(times)
 	return times
 }
 

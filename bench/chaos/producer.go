@@ -28,8 +28,10 @@ const (
 	// answerWithin is longer than a node may take to refuse, so that a slow
 	// refusal is seen as one.
 	answerWithin = 8 * time.Second
-	retryBase    = 50 * time.Millisecond
-	retryCap     = time.Second
+	// Two thousand requests that are all repeated at once would keep the
+	// machine, which the nodes share, too busy to heal.
+	retryBase = 100 * time.Millisecond
+	retryCap  = 4 * time.Second
 	// inFlight bounds the requests of one producer. It has to be more than
 	// a fault takes: pushes that wait for a turn begin after the fault.
 	inFlight = 512
@@ -127,9 +129,14 @@ func (p *producer) settle(ctx context.Context, push Push) {
 			p.log.Add(end)
 			return
 		}
-		most := min(retryCap, retryBase<<min(try, 10))
-		sleep(ctx, time.Duration(rand.Float64()*float64(most))) //nolint:gosec // G404: jitter is no part of the plan
+		sleep(ctx, backoff(try))
 	}
+}
+
+// backoff is the pause after that many failures before: full jitter.
+func backoff(failures int) time.Duration {
+	most := min(retryCap, retryBase<<min(failures, 10))
+	return time.Duration(rand.Float64() * float64(most)) //nolint:gosec // G404: jitter is no part of the plan
 }
 
 // attempt asks once. What is no answer of the API is unknown.

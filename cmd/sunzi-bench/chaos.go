@@ -27,6 +27,7 @@ type chaosFlags struct {
 	faults int
 	length time.Duration
 	pushes int
+	kinds  []string
 }
 
 func chaosCommand(o *options) *cobra.Command {
@@ -53,6 +54,7 @@ and faults, not the interleaving. MariaDB and Redis have to be installed
 	c.Flags().StringVar(&f.plant, "plant", "", "plant a defect and want it found: its name, or all")
 	c.Flags().StringVar(&f.keep, "keep", "", "folder for the logs, which are kept then; otherwise only where something was found")
 	c.Flags().IntVar(&f.faults, "faults", -1, "how many faults; 0 is a run in health, whose judgement is that it was too kind. -1: the run's own")
+	c.Flags().StringSliceVar(&f.kinds, "kinds", nil, "kinds of faults to draw from; none: all")
 	c.Flags().DurationVar(&f.length, "for", 0, "how long pushes begin; 0: the run's own")
 	c.Flags().IntVar(&f.pushes, "pushes", 0, "how many; 0: the run's own")
 	c.Flags().IntVar(&f.listed, "list", 20, "how many findings to print")
@@ -98,6 +100,9 @@ func (f *chaosFlags) run(c *cobra.Command, o *options) (err error) {
 func (f *chaosFlags) changed(p stage.Play) stage.Play {
 	if f.faults >= 0 {
 		p.Faults = f.faults
+	}
+	if f.kinds != nil {
+		p.Kinds = f.kinds
 	}
 	if f.length > 0 {
 		p.For = f.length

@@ -20,8 +20,7 @@ func (s *Services) databaseFaults() map[string]begin {
 		"db-readonly": s.readOnly,
 		// Each connection that nodes have at the moment.
 		"db-killed-connections": again(func(ctx context.Context) error {
-			_, err := s.sql(ctx, "KILL USER "+appUser+"@'%'")
-			return err
+			return s.sql(ctx, "KILL USER "+appUser+"@'%'")
 		}),
 	}
 	if s.disk != "" {
@@ -41,11 +40,8 @@ func (s *Services) haltDatabase(context.Context, chaos.Fault) (heal, error) {
 }
 
 func (s *Services) readOnly(ctx context.Context, _ chaos.Fault) (heal, error) {
-	_, err := s.sql(ctx, "SET GLOBAL read_only = 1")
-	return func(ctx context.Context) error {
-		_, err := s.sql(ctx, "SET GLOBAL read_only = 0")
-		return err
-	}, err
+	err := s.sql(ctx, "SET GLOBAL read_only = 1")
+	return func(ctx context.Context) error { return s.sql(ctx, "SET GLOBAL read_only = 0") }, err
 }
 
 // fillDisk takes the room that is left on the database's file system. What
@@ -67,7 +63,7 @@ func (s *Services) fillDisk(context.Context, chaos.Fault) (heal, error) {
 
 // fill writes until nothing more fits.
 func fill(name string) error {
-	f, err := os.Create(name) //nolint:gosec // G304: ours
+	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}

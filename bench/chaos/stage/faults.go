@@ -164,24 +164,25 @@ func resets(links ...*faultproxy.Link) begin {
 // betweenBlows is how often what is done again is done.
 const betweenBlows = 150 * time.Millisecond
 
-// again does something until it is healed. An error of the last time is the
-// fault's.
+// again does something until it is healed. The first time has to succeed.
 func again(blow func(context.Context) error) begin {
 	return func(ctx context.Context, _ chaos.Fault) (heal, error) {
 		ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-		ended := make(chan error, 1)
+		if err := blow(ctx); err != nil {
+			stop()
+			return nil, err
+		}
+		ended := make(chan struct{})
 		go func() {
-			var err error
-			for ctx.Err() == nil {
-				err = blow(ctx)
-				pause(ctx, betweenBlows)
+			defer close(ended)
+			for pause(ctx, betweenBlows); ctx.Err() == nil; pause(ctx, betweenBlows) {
+				_ = blow(ctx) // another fault may be in its way
 			}
-			ended <- err
 		}()
 		return func(context.Context) error {
 			stop()
-			<-ended // the last blow may have been stopped half-way
+			<-ended
 			return nil
-		}, blow(ctx)
+		}, nil
 	}
 }

@@ -64,7 +64,7 @@ func (s *Services) open(ctx context.Context, mode Mode) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := s.sql(ctx, "CREATE USER "+appUser+"@'%'"); err != nil {
+	if err := s.sql(ctx, "CREATE USER "+appUser+"@'%'"); err != nil {
 		return err
 	}
 	redis := filepath.Join(s.dir, "redis")
@@ -123,10 +123,11 @@ func (s *Services) Close() error {
 // sqlWithin bounds a word to the database in set-up and faults.
 const sqlWithin = 20 * time.Second
 
-func (s *Services) sql(ctx context.Context, text string) (string, error) {
+func (s *Services) sql(ctx context.Context, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, sqlWithin)
 	defer cancel()
-	return s.db.Exec(ctx, "", text)
+	_, err := s.db.Exec(ctx, "", text)
+	return err
 }
 
 // database makes one for a run, which starts with an empty Redis as well.
@@ -135,15 +136,23 @@ func (s *Services) database(ctx context.Context) (name string, err error) {
 	if err := s.db.CreateDatabase(ctx, name); err != nil {
 		return "", err
 	}
-	if _, err := s.sql(ctx, "GRANT ALL ON "+name+".* TO "+appUser+"@'%'"); err != nil {
+	if err := s.sql(ctx, "GRANT ALL ON "+name+".* TO "+appUser+"@'%'"); err != nil {
 		return "", err
 	}
 	return name, s.flush(ctx)
 }
 
 func (s *Services) dropDatabase(ctx context.Context, name string) error {
-	_, err := s.sql(ctx, "DROP DATABASE IF EXISTS "+name)
-	return err
+	return s.sql(ctx, "DROP DATABASE IF EXISTS "+name)
+}
+
+// keepLog copies the database's log, which goes with its file system.
+func (s *Services) keepLog(name string) error {
+	b, err := os.ReadFile(filepath.Join(s.db.Dir(), "log"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, b, 0o644) //nolint:gosec // G306: to be read by people
 }
 
 // flush empties Redis, every master of it.

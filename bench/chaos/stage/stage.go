@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 
 	"github.com/sunzi-push/sunzi/api/pushclient"
 	"github.com/sunzi-push/sunzi/bench/chaos"
@@ -79,6 +80,7 @@ func (s *Stage) Close(ctx context.Context) error {
 		errs = append(errs, n.close())
 	}
 	s.links.Close()
+	errs = append(errs, s.services.keepLog(filepath.Join(s.options.Dir, "mariadb.log")))
 	if s.database != "" {
 		errs = append(errs, s.services.dropDatabase(ctx, s.database))
 	}
