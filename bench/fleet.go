@@ -3,13 +3,14 @@ package bench
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,11 +24,12 @@ type Client struct {
 	Token string `json:"token"`
 }
 
-// Fleet is many connected clients of one server, a goroutine each: cheap
-// enough to write, and its own cost is not what is measured.
+// Fleet is many connected clients of a cluster, spread over its nodes in turn,
+// a goroutine each: cheap enough to write, and its own cost is not what is
+// measured.
 type Fleet struct {
-	server *Server
-	http   *http.Client
+	cluster *Cluster
+	http    *http.Client
 
 	Received atomic.Int64 // messages, over all connections
 	// OnMessage, set before Connect, sees each message's frame.
@@ -39,21 +41,27 @@ type Fleet struct {
 }
 
 // NewFleet makes an empty fleet.
-func NewFleet(s *Server) *Fleet {
-	return &Fleet{server: s, http: &http.Client{
-		Timeout:   30 * time.Second,
-		Transport: &http.Transport{MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64},
-	}}
+func NewFleet(c *Cluster) *Fleet {
+	t := &http.Transport{MaxIdleConnsPerHost: maxHTTP, MaxConnsPerHost: maxHTTP}
+	if c.roots != nil {
+		t.TLSClientConfig = &tls.Config{RootCAs: c.roots, MinVersion: tls.VersionTLS13} // and so no HTTP/2, as without TLS
+	}
+	return &Fleet{cluster: c, http: &http.Client{Timeout: 30 * time.Second, Transport: t}}
 }
 
-// Post sends JSON to the open API and decodes the answer; a status of 300 or
-// more is an error with the problem's text.
+// maxHTTP is how many HTTP connections to one node there may be.
+const maxHTTP = 256
+
+// Post sends JSON to the open API of any node and decodes the answer; a status
+// of 300 or more is an error with the problem's text.
 func (f *Fleet) Post(ctx context.Context, path string, body []byte, answer any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.server.URL+path, bytes.NewReader(body))
+	nodes := f.cluster.Nodes
+	node := nodes[rand.IntN(len(nodes))] //nolint:gosec // G404: no secret
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, node.URL+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+f.server.APIKey)
+	req.Header.Set("Authorization", "Bearer "+f.cluster.APIKey)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := f.http.Do(req)
 	if err != nil {
@@ -113,10 +121,6 @@ func (f *Fleet) Connect(ctx context.Context, clients []Client) error {
 }
 
 func (f *Fleet) connect(ctx context.Context, n int, c Client) error {
-	u, err := url.Parse(f.server.WSURL)
-	if err != nil {
-		return err
-	}
 	dialer := ws.Dialer{
 		Protocols: []string{"sunzi.v1.json", "bearer." + c.Token},
 		Timeout:   30 * time.Second,
@@ -125,7 +129,10 @@ func (f *Fleet) connect(ctx context.Context, n int, c Client) error {
 			return d.DialContext(ctx, network, addr)
 		},
 	}
-	conn, br, _, err := dialer.Dial(ctx, u.String())
+	if f.cluster.roots != nil {
+		dialer.TLSConfig = &tls.Config{RootCAs: f.cluster.roots, MinVersion: tls.VersionTLS13}
+	}
+	conn, br, _, err := dialer.Dial(ctx, f.cluster.Nodes[n%len(f.cluster.Nodes)].WSURL)
 	if err != nil {
 		return fmt.Errorf("client %d: %w", n, err)
 	}
