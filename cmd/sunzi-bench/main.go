@@ -39,7 +39,7 @@ func root() *cobra.Command {
 	var o options
 	c := &cobra.Command{
 		Use:           "sunzi-bench",
-		Short:         "Measures Sunzi servers: idle memory, pushes, fan-out",
+		Short:         "Measures Sunzi servers: idle memory, pushes, latency, fan-out",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -49,7 +49,7 @@ func root() *cobra.Command {
 	c.PersistentFlags().StringVar(&o.save, "save", "", "append the results to this file, a line of JSON for each cluster")
 	c.PersistentFlags().StringVar(&o.note, "note", "", "a remark kept with the result, such as the server's environment")
 	c.PersistentFlags().StringVar(&o.gogc, "gogc", "", "run the server with this GOGC; empty: the server's own default")
-	c.AddCommand(idle(&o), push(&o), fanout(&o), floor(&o))
+	c.AddCommand(idle(&o), push(&o), latency(&o), fanout(&o), floor(&o))
 	return c
 }
 

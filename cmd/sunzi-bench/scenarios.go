@@ -42,6 +42,22 @@ func push(o *options) *cobra.Command {
 	return c
 }
 
+func latency(o *options) *cobra.Command {
+	var l bench.LatencyOptions
+	c := &cobra.Command{
+		Use:   "latency",
+		Short: "Push to receive at a fixed rate, whatever the answers take",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), l.Run) },
+	}
+	c.Flags().IntVar(&l.Clients, "clients", 10000, "connected receivers, spread over all nodes")
+	c.Flags().IntVar(&l.Rate, "rate", 500, "pushes a second")
+	c.Flags().IntVar(&l.Payload, "payload", 128, "bytes of data")
+	c.Flags().DurationVar(&l.Warm, "warm", 2*time.Second, "how long to push before it counts")
+	c.Flags().DurationVar(&l.For, "for", 20*time.Second, "how long to push")
+	return c
+}
+
 func fanout(o *options) *cobra.Command {
 	var f bench.FanoutOptions
 	c := &cobra.Command{
