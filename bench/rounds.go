@@ -44,6 +44,15 @@ func once(ctx context.Context, o ClusterOptions, measure Scenario) (*Result, err
 	if err == nil && c.inMemory() {
 		r.Note("the data lay in memory, where a flush costs nothing")
 	}
+	for i, s := range c.Nodes {
+		switch said := s.said(); {
+		case said == "":
+		case err != nil:
+			err = fmt.Errorf("%w\nnode %d: %s", err, i, said)
+		default: // it may be why figures are odd
+			r.Note("node %d logged: %s", i, said)
+		}
+	}
 	return r, errors.Join(err, c.Stop())
 }
 

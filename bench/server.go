@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type Server struct {
 	Admin string // http://127.0.0.1:port of the operator's listener
 
 	cmd  *exec.Cmd
+	log  string        // file with what it has written to its standard error
 	done chan struct{} // closed once the process was waited for
 }
 
@@ -43,11 +45,16 @@ func startServer(ctx context.Context, binary, dir string, env []string) (*Server
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{URL: "http://" + public, WSURL: "ws://" + public + "/ws", Admin: "http://" + admin, done: make(chan struct{})}
+	s := &Server{URL: "http://" + public, WSURL: "ws://" + public + "/ws", Admin: "http://" + admin, log: filepath.Join(dir, "log"), done: make(chan struct{})}
+	log, err := os.Create(s.log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() //nolint:errcheck // the process writes to a copy
 	//nolint:noctx // stop ends it in order, ctx would kill it
 	s.cmd = exec.Command(binary, "serve")
 	s.cmd.Env = slices.Concat(env, []string{"SUNZI_LISTEN=" + public, "SUNZI_ADMIN_LISTEN=" + admin, "SUNZI_DATA=" + filepath.Join(dir, "data")})
-	s.cmd.Dir, s.cmd.Stderr = dir, os.Stderr
+	s.cmd.Dir, s.cmd.Stderr = dir, log
 	// It does not outlive a bench that is killed.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error, 1)
@@ -58,7 +65,7 @@ func startServer(ctx context.Context, binary, dir string, env []string) (*Server
 	s.process = process(s.cmd.Process.Pid)
 	if err := s.ready(ctx); err != nil {
 		s.stop()
-		return nil, err
+		return nil, fmt.Errorf("%w: %s", err, s.said())
 	}
 	return s, nil
 }
@@ -98,6 +105,20 @@ func (s *Server) ready(ctx context.Context) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// said is what the process has logged, warnings and worse; of much of it the
+// first lines.
+func (s *Server) said() string {
+	const enough = 1000
+	b, err := os.ReadFile(s.log)
+	switch {
+	case err != nil:
+		return err.Error()
+	case len(b) > enough:
+		return fmt.Sprintf("%s… (%d lines)", b[:enough], bytes.Count(b, []byte("\n")))
+	}
+	return string(bytes.TrimSpace(b))
 }
 
 // stop ends the process in order, by force after 20 seconds.
