@@ -34,6 +34,9 @@ type Fleet struct {
 	Received atomic.Int64 // messages, over all connections
 	// OnMessage, set before Connect, sees each message's frame.
 	OnMessage func(client int, payload []byte)
+	// Ack, set before Connect, acks each message as it comes. Client libraries
+	// gather acks for 50 ms, in which a client seldom gets two.
+	Ack bool
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -186,6 +189,9 @@ func (f *Fleet) read(n int, conn net.Conn, r io.Reader, ready chan<- error) {
 				if f.OnMessage != nil {
 					f.OnMessage(n, payload)
 				}
+				if f.Ack && ack(conn, payload) != nil {
+					return
+				}
 			case !told && bytes.HasPrefix(payload, []byte(`{"type":"replay_complete"`)):
 				told = true
 				ready <- nil
@@ -193,6 +199,17 @@ func (f *Fleet) read(n int, conn net.Conn, r io.Reader, ready chan<- error) {
 		default: // a pong: we send no ping
 		}
 	}
+}
+
+// ack acks a message, which begins with its sequence (SPEC.md); what is not
+// stored has none.
+func ack(conn net.Conn, payload []byte) error {
+	seq, ok := bytes.CutPrefix(payload, []byte(`{"type":"message","seq":"`))
+	end := bytes.IndexByte(seq, '"')
+	if !ok || end < 0 {
+		return nil
+	}
+	return ws.WriteFrame(conn, ws.MaskFrame(ws.NewTextFrame(fmt.Appendf(nil, `{"type":"ack","seq":"%s"}`, seq[:end]))))
 }
 
 // maxFrame bounds what the server under test may make us hold, in bytes.

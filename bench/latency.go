@@ -12,6 +12,7 @@ type LatencyOptions struct {
 	Clients int           // connected receivers, pushed to in turn
 	Rate    int           // pushes a second, over all nodes
 	Payload int           // bytes of data
+	Ack     bool          // whether receivers ack
 	Warm    time.Duration // how long to push before it counts
 	For     time.Duration // how long
 }
@@ -34,7 +35,7 @@ func (o LatencyOptions) Run(ctx context.Context, c *Cluster) (*Result, error) {
 	}
 	p := &pacer{LatencyOptions: o, fleet: fleet, clients: clients, late: newHistogram(), answered: newHistogram()}
 	received := newHistogram()
-	fleet.OnMessage = received.message
+	fleet.OnMessage, fleet.Ack = received.message, o.Ack
 	if err := fleet.Connect(ctx, clients); err != nil {
 		return nil, err
 	}
@@ -52,8 +53,8 @@ func (o LatencyOptions) Run(ctx context.Context, c *Cluster) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Note("%d B at %d/s whatever the answers, times from when a push was due; %d clients connected, every push received",
-		o.Payload, o.Rate, o.Clients)
+	r.Note("%d B at %d/s whatever the answers, times from when a push was due; %d clients connected, every push received%s",
+		o.Payload, o.Rate, o.Clients, acked(o.Ack))
 	n := float64(o.Rate) * o.For.Seconds()
 	r.Add("pushes answered", n/took.Seconds(), "per second")
 	received.report(r, "push to receive", 50, 99, 99.9, 100)

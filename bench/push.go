@@ -15,6 +15,7 @@ type PushOptions struct {
 	Bulk        int           // pushes a request; 1 is POST /v1/push
 	Payload     int           // bytes of data
 	Store       string        // always, offline or never
+	Ack         bool          // whether receivers ack
 	Warm        time.Duration // how long to push before it counts
 	For         time.Duration // how long
 }
@@ -31,7 +32,7 @@ func (o PushOptions) Run(ctx context.Context, c *Cluster) (*Result, error) {
 	}
 	p := &pusher{PushOptions: o, fleet: fleet, clients: clients, answered: newHistogram()}
 	received := newHistogram()
-	fleet.OnMessage = received.message
+	fleet.OnMessage, fleet.Ack = received.message, o.Ack
 	if err := fleet.Connect(ctx, clients); err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func (o PushOptions) Run(ctx context.Context, c *Cluster) (*Result, error) {
 		return nil, err
 	}
 	name := fmt.Sprintf("store=%s, %d B, %d connections, %d a request", o.Store, o.Payload, o.Connections, o.Bulk)
-	r.Note("%s; %d clients connected, every push received", name, o.Clients)
+	r.Note("%s; %d clients connected, every push received%s", name, o.Clients, acked(o.Ack))
 	r.Add("pushes answered", float64(n)/took.Seconds(), "per second")
 	if err := m.report(ctx, r, float64(n), "us/push"); err != nil {
 		return nil, err

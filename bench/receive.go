@@ -76,6 +76,14 @@ func item(to Client, store string, payload int, begun time.Time) string {
 		to.ID, store, text, strings.Repeat("x", max(0, payload-len(text)-2)))
 }
 
+// acked is what a note says of it.
+func acked(yes bool) string {
+	if yes {
+		return " and acked"
+	}
+	return ""
+}
+
 // waitFor returns when so many messages have arrived.
 func (f *Fleet) waitFor(ctx context.Context, n int64) error {
 	deadline := time.Now().Add(30 * time.Second)

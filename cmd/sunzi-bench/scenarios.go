@@ -37,6 +37,7 @@ func push(o *options) *cobra.Command {
 	c.Flags().IntVar(&p.Bulk, "bulk", 1, "pushes a request")
 	c.Flags().IntVar(&p.Payload, "payload", 128, "bytes of data")
 	c.Flags().StringVar(&p.Store, "store", "always", "always, offline or never")
+	c.Flags().BoolVar(&p.Ack, "ack", false, "have receivers ack each push")
 	c.Flags().DurationVar(&p.Warm, "warm", time.Second, "how long to push before it counts")
 	c.Flags().DurationVar(&p.For, "for", 10*time.Second, "how long to push")
 	return c
@@ -53,6 +54,7 @@ func latency(o *options) *cobra.Command {
 	c.Flags().IntVar(&l.Clients, "clients", 10000, "connected receivers, spread over all nodes")
 	c.Flags().IntVar(&l.Rate, "rate", 500, "pushes a second")
 	c.Flags().IntVar(&l.Payload, "payload", 128, "bytes of data")
+	c.Flags().BoolVar(&l.Ack, "ack", true, "have receivers ack each push")
 	c.Flags().DurationVar(&l.Warm, "warm", 2*time.Second, "how long to push before it counts")
 	c.Flags().DurationVar(&l.For, "for", 20*time.Second, "how long to push")
 	return c
