@@ -22,7 +22,7 @@ lint: ## golangci-lint, with .golangci.yml
 fuzz: ## every fuzz target for a minute (FUZZTIME=1m)
 	@.ci/fuzz
 
-bench: ## the figures of bench/results, on this machine: half an hour
+bench: ## the figures of bench/results, on this machine: forty minutes
 	@.ci/bench
 
 e2e: ## the crash test and the browser tests alone

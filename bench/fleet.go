@@ -84,10 +84,10 @@ func (f *Fleet) Post(ctx context.Context, path string, body []byte, answer any) 
 	return json.Unmarshal(b, answer)
 }
 
-// Register makes n clients, 16 requests at a time.
+// Register makes n clients, 64 requests at a time.
 func (f *Fleet) Register(ctx context.Context, n int) ([]Client, error) {
 	clients := make([]Client, n)
-	return clients, Parallel(16, n, func(i int) error {
+	return clients, Parallel(64, n, func(i int) error {
 		return f.Post(ctx, "/v1/clients", []byte("{}"), &clients[i])
 	})
 }
