@@ -3,13 +3,14 @@ package bench
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,15 +24,19 @@ type Client struct {
 	Token string `json:"token"`
 }
 
-// Fleet is many connected clients of one server, a goroutine each: cheap
-// enough to write, and its own cost is not what is measured.
+// Fleet is many connected clients of a cluster, spread over its nodes in turn,
+// a goroutine each: cheap enough to write, and its own cost is not what is
+// measured.
 type Fleet struct {
-	server *Server
-	http   *http.Client
+	cluster *Cluster
+	http    *http.Client
 
 	Received atomic.Int64 // messages, over all connections
 	// OnMessage, set before Connect, sees each message's frame.
 	OnMessage func(client int, payload []byte)
+	// Ack, set before Connect, acks each message as it comes. Client libraries
+	// gather acks for 50 ms, in which a client seldom gets two.
+	Ack bool
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -39,21 +44,27 @@ type Fleet struct {
 }
 
 // NewFleet makes an empty fleet.
-func NewFleet(s *Server) *Fleet {
-	return &Fleet{server: s, http: &http.Client{
-		Timeout:   30 * time.Second,
-		Transport: &http.Transport{MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64},
-	}}
+func NewFleet(c *Cluster) *Fleet {
+	t := &http.Transport{MaxIdleConnsPerHost: maxHTTP, MaxConnsPerHost: maxHTTP}
+	if c.roots != nil {
+		t.TLSClientConfig = &tls.Config{RootCAs: c.roots, MinVersion: tls.VersionTLS13} // and so no HTTP/2, as without TLS
+	}
+	return &Fleet{cluster: c, http: &http.Client{Timeout: 30 * time.Second, Transport: t}}
 }
 
-// Post sends JSON to the open API and decodes the answer; a status of 300 or
-// more is an error with the problem's text.
+// maxHTTP is how many HTTP connections to one node there may be.
+const maxHTTP = 256
+
+// Post sends JSON to the open API of any node and decodes the answer; a status
+// of 300 or more is an error with the problem's text.
 func (f *Fleet) Post(ctx context.Context, path string, body []byte, answer any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.server.URL+path, bytes.NewReader(body))
+	nodes := f.cluster.Nodes
+	node := nodes[rand.IntN(len(nodes))] //nolint:gosec // G404: no secret
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, node.URL+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+f.server.APIKey)
+	req.Header.Set("Authorization", "Bearer "+f.cluster.APIKey)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := f.http.Do(req)
 	if err != nil {
@@ -73,10 +84,10 @@ func (f *Fleet) Post(ctx context.Context, path string, body []byte, answer any) 
 	return json.Unmarshal(b, answer)
 }
 
-// Register makes n clients, 16 requests at a time.
+// Register makes n clients, 64 requests at a time.
 func (f *Fleet) Register(ctx context.Context, n int) ([]Client, error) {
 	clients := make([]Client, n)
-	return clients, Parallel(16, n, func(i int) error {
+	return clients, Parallel(64, n, func(i int) error {
 		return f.Post(ctx, "/v1/clients", []byte("{}"), &clients[i])
 	})
 }
@@ -113,10 +124,6 @@ func (f *Fleet) Connect(ctx context.Context, clients []Client) error {
 }
 
 func (f *Fleet) connect(ctx context.Context, n int, c Client) error {
-	u, err := url.Parse(f.server.WSURL)
-	if err != nil {
-		return err
-	}
 	dialer := ws.Dialer{
 		Protocols: []string{"sunzi.v1.json", "bearer." + c.Token},
 		Timeout:   30 * time.Second,
@@ -125,7 +132,10 @@ func (f *Fleet) connect(ctx context.Context, n int, c Client) error {
 			return d.DialContext(ctx, network, addr)
 		},
 	}
-	conn, br, _, err := dialer.Dial(ctx, u.String())
+	if f.cluster.roots != nil {
+		dialer.TLSConfig = &tls.Config{RootCAs: f.cluster.roots, MinVersion: tls.VersionTLS13}
+	}
+	conn, br, _, err := dialer.Dial(ctx, f.cluster.Nodes[n%len(f.cluster.Nodes)].WSURL)
 	if err != nil {
 		return fmt.Errorf("client %d: %w", n, err)
 	}
@@ -179,6 +189,9 @@ func (f *Fleet) read(n int, conn net.Conn, r io.Reader, ready chan<- error) {
 				if f.OnMessage != nil {
 					f.OnMessage(n, payload)
 				}
+				if f.Ack && ack(conn, payload) != nil {
+					return
+				}
 			case !told && bytes.HasPrefix(payload, []byte(`{"type":"replay_complete"`)):
 				told = true
 				ready <- nil
@@ -186,6 +199,17 @@ func (f *Fleet) read(n int, conn net.Conn, r io.Reader, ready chan<- error) {
 		default: // a pong: we send no ping
 		}
 	}
+}
+
+// ack acks a message, which begins with its sequence (SPEC.md); what is not
+// stored has none.
+func ack(conn net.Conn, payload []byte) error {
+	seq, ok := bytes.CutPrefix(payload, []byte(`{"type":"message","seq":"`))
+	end := bytes.IndexByte(seq, '"')
+	if !ok || end < 0 {
+		return nil
+	}
+	return ws.WriteFrame(conn, ws.MaskFrame(ws.NewTextFrame(fmt.Appendf(nil, `{"type":"ack","seq":"%s"}`, seq[:end]))))
 }
 
 // maxFrame bounds what the server under test may make us hold, in bytes.

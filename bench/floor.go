@@ -13,7 +13,7 @@ import (
 
 // Floor is what a push can't be cheaper than with net/http: requests of the
 // same size to a server that reads the body and answers 202, in a process of
-// its own, run with the same client as [Push]. Figures of pushes are to be read
+// its own, run with the same client as a push run. Figures of pushes are to be read
 // as multiples of it, since machines differ by more than servers do.
 func Floor(ctx context.Context, o PushOptions) (*Result, error) {
 	self, err := os.Executable()
@@ -31,7 +31,7 @@ func Floor(ctx context.Context, o PushOptions) (*Result, error) {
 	}
 	var addr string
 	_, scanErr := fmt.Fscanln(out, &addr)
-	s := &Server{URL: "http://" + addr, cmd: cmd}
+	c := &Cluster{Nodes: []*Server{{process: process(cmd.Process.Pid), URL: "http://" + addr}}}
 	defer func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // killed: its error says so
@@ -39,18 +39,18 @@ func Floor(ctx context.Context, o PushOptions) (*Result, error) {
 	if scanErr != nil {
 		return nil, scanErr
 	}
-	return floor(ctx, s, o)
+	return floor(ctx, c, o)
 }
 
-func floor(ctx context.Context, s *Server, o PushOptions) (*Result, error) {
+func floor(ctx context.Context, c *Cluster, o PushOptions) (*Result, error) {
 	r := NewResult("floor")
-	fleet := NewFleet(s)
+	fleet := NewFleet(c)
 	defer fleet.Close()
 	body := make([]byte, o.Payload+90) // with the envelope's fields
 	for i := range body {
 		body[i] = 'x'
 	}
-	cpu0, err := s.CPU()
+	before, err := c.Usage()
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func floor(ctx context.Context, s *Server, o PushOptions) (*Result, error) {
 		return nil, err
 	}
 	took := time.Since(start)
-	cpu1, err := s.CPU()
+	after, err := c.Usage()
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func floor(ctx context.Context, s *Server, o PushOptions) (*Result, error) {
 	}
 	r.Note("net/http that reads %d bytes and answers 202; %d connections", len(body), o.Connections)
 	r.Add("requests answered", float64(n)/took.Seconds(), "per second")
-	r.Add("server CPU", (cpu1-cpu0).Seconds()/float64(n)*1e6, "us/request")
+	r.Add("server CPU", (after.Nodes-before.Nodes).Seconds()/float64(n)*1e6, "us/request")
 	return r, nil
 }
 

@@ -6,25 +6,33 @@ import (
 	"time"
 )
 
-// Idle measures the memory of idle connections as the slope of the server's
+// IdleOptions shape an idle run.
+type IdleOptions struct {
+	Low, High int           // connections at the slope's two ends
+	Settle    time.Duration // how long memory may take to stop growing before it is read
+	Watch     time.Duration // how long to watch the idle CPU
+}
+
+// Run measures the memory of idle connections as the slope of the nodes'
 // RSS between low and high of them, what they cost in CPU while heartbeats go
 // on, and what setting one up costs.
-func Idle(ctx context.Context, s *Server, low, high int, watch time.Duration) (*Result, error) {
+func (o IdleOptions) Run(ctx context.Context, c *Cluster) (*Result, error) {
+	low, high := o.Low, o.High
 	if high <= low || low <= 0 {
 		return nil, fmt.Errorf("the slope needs 0 < low < high, not %d and %d", low, high)
 	}
 	r := NewResult("idle")
-	fleet := NewFleet(s)
+	fleet := NewFleet(c)
 	defer fleet.Close()
 	clients, err := fleet.Register(ctx, high)
 	if err != nil {
 		return nil, err
 	}
-	lowRSS, _, err := fill(ctx, s, fleet, clients[:low])
+	lowRSS, _, err := o.fill(ctx, c, fleet, clients[:low])
 	if err != nil {
 		return nil, err
 	}
-	highRSS, setup, err := fill(ctx, s, fleet, clients[low:])
+	highRSS, setup, err := o.fill(ctx, c, fleet, clients[low:])
 	if err != nil {
 		return nil, err
 	}
@@ -34,19 +42,19 @@ func Idle(ctx context.Context, s *Server, low, high int, watch time.Duration) (*
 	r.Add("set-up, server CPU", setup.cpu, "us/connection")
 	r.Add("connections (upgrade to replay_complete)", setup.rate, "per second")
 
-	cpu0, err := s.CPU()
+	before, err := c.Usage()
 	if err != nil {
 		return nil, err
 	}
 	t0 := time.Now()
-	if err := sleep(ctx, watch); err != nil {
+	if err := sleep(ctx, o.Watch); err != nil {
 		return nil, err
 	}
-	cpu1, err := s.CPU()
+	after, err := c.Usage()
 	if err != nil {
 		return nil, err
 	}
-	share := (cpu1 - cpu0).Seconds() / time.Since(t0).Seconds()
+	share := (after.Nodes - before.Nodes).Seconds() / time.Since(t0).Seconds()
 	r.Add(fmt.Sprintf("idle CPU at %d connections, heartbeats on", high), share*100, "% of one core")
 	r.Add("idle CPU a connection", share/float64(high)*1e6, "us per second")
 	return r, nil
@@ -58,9 +66,9 @@ type setupCost struct {
 }
 
 // fill connects clients and reads the RSS once it has stopped growing.
-func fill(ctx context.Context, s *Server, f *Fleet, clients []Client) (int64, setupCost, error) {
+func (o IdleOptions) fill(ctx context.Context, c *Cluster, f *Fleet, clients []Client) (int64, setupCost, error) {
 	var cost setupCost
-	cpu0, err := s.CPU()
+	before, err := c.Usage()
 	if err != nil {
 		return 0, cost, err
 	}
@@ -69,18 +77,18 @@ func fill(ctx context.Context, s *Server, f *Fleet, clients []Client) (int64, se
 		return 0, cost, err
 	}
 	took := time.Since(t0)
-	cpu1, err := s.CPU()
+	after, err := c.Usage()
 	if err != nil {
 		return 0, cost, err
 	}
 	n := float64(len(clients))
-	cost = setupCost{cpu: (cpu1 - cpu0).Seconds() / n * 1e6, rate: n / took.Seconds()}
+	cost = setupCost{cpu: (after.Nodes - before.Nodes).Seconds() / n * 1e6, rate: n / took.Seconds()}
 	// Two collections (forced by the runtime after two minutes at most) are
 	// not waited for: what is measured is what an operator sees.
-	if err := sleep(ctx, 10*time.Second); err != nil {
+	if err := sleep(ctx, o.Settle); err != nil {
 		return 0, cost, err
 	}
-	rss, err := s.RSS()
+	rss, err := c.RSS()
 	return rss, cost, err
 }
 

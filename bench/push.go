@@ -3,105 +3,110 @@ package bench
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // PushOptions shape a push run.
 type PushOptions struct {
 	Clients     int           // connected receivers, pushed to in turn
-	Connections int           // concurrent HTTP connections
+	Connections int           // concurrent HTTP connections, each of which waits for its answers
 	Bulk        int           // pushes a request; 1 is POST /v1/push
 	Payload     int           // bytes of data
 	Store       string        // always, offline or never
+	Ack         bool          // whether receivers ack
+	Warm        time.Duration // how long to push before it counts
 	For         time.Duration // how long
 }
 
-// Push measures pushes through HTTP, each to one client, committed before the
-// answer, and waits until every one of them has arrived.
-func Push(ctx context.Context, s *Server, o PushOptions) (*Result, error) {
+// Run measures pushes through HTTP, each to one client and on any node,
+// committed before the answer, and waits until every one of them has arrived.
+func (o PushOptions) Run(ctx context.Context, c *Cluster) (*Result, error) {
 	r := NewResult("push")
-	fleet := NewFleet(s)
+	fleet := NewFleet(c)
 	defer fleet.Close()
 	clients, err := fleet.Register(ctx, o.Clients)
 	if err != nil {
 		return nil, err
 	}
-	latency := newLatency()
-	fleet.OnMessage = latency.message
+	p := &pusher{PushOptions: o, fleet: fleet, clients: clients, answered: newHistogram()}
+	received := newHistogram()
+	fleet.OnMessage, fleet.Ack = received.message, o.Ack
 	if err := fleet.Connect(ctx, clients); err != nil {
 		return nil, err
 	}
-	cpu0, err := s.CPU()
+	if _, _, err := p.run(ctx, o.Warm); err != nil {
+		return nil, err
+	}
+	received.reset()
+	p.answered.reset()
+	m, err := c.meter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	answered := hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3)
-	var mu sync.Mutex
-	var sent, turn atomic.Int64
-	start := time.Now()
-	err = Parallel(o.Connections, o.Connections, func(int) error {
-		own := hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3)
-		for time.Since(start) < o.For && ctx.Err() == nil {
-			t0 := time.Now()
-			if err := fleet.push(ctx, o, clients, &turn); err != nil {
-				return err
-			}
-			_ = own.RecordValue(time.Since(t0).Microseconds())
-			sent.Add(int64(o.Bulk))
-		}
-		mu.Lock()
-		answered.Merge(own)
-		mu.Unlock()
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	took := time.Since(start)
-	if err := fleet.waitFor(ctx, sent.Load()); err != nil {
-		return nil, err
-	}
-	cpu1, err := s.CPU()
+	n, took, err := p.run(ctx, o.For)
 	if err != nil {
 		return nil, err
 	}
 	name := fmt.Sprintf("store=%s, %d B, %d connections, %d a request", o.Store, o.Payload, o.Connections, o.Bulk)
-	r.Note("%s; %d clients connected, every push received", name, o.Clients)
-	r.Add("pushes answered", float64(sent.Load())/took.Seconds(), "per second")
-	r.Add("server CPU", (cpu1-cpu0).Seconds()/float64(sent.Load())*1e6, "us/push")
-	for _, q := range []float64{50, 99} {
-		r.Add(fmt.Sprintf("request p%g", q), float64(answered.ValueAtQuantile(q))/1000, "ms")
+	r.Note("%s; %d clients connected, every push received%s", name, o.Clients, acked(o.Ack))
+	r.Add("pushes answered", float64(n)/took.Seconds(), "per second")
+	if err := m.report(ctx, r, float64(n), "us/push"); err != nil {
+		return nil, err
 	}
-	for _, q := range []float64{50, 99} {
-		r.Add(fmt.Sprintf("push to receive p%g", q), latency.quantile(q), "ms")
-	}
+	p.answered.report(r, "request", 50, 99)
+	received.report(r, "push to receive", 50, 99)
 	return r, nil
 }
 
-func (f *Fleet) push(ctx context.Context, o PushOptions, clients []Client, turn *atomic.Int64) error {
-	item := func() string {
-		c := clients[int(turn.Add(1))%len(clients)]
-		text := fmt.Sprintf(`{"t":%d,"p":"`, time.Now().UnixMicro())
-		return fmt.Sprintf(`{"to":{"client":%q},"topic":"bench","store":%q,"data":%s%s"}}`,
-			c.ID, o.Store, text, strings.Repeat("x", max(0, o.Payload-len(text)-2)))
+// pusher is the load of [PushOptions].
+type pusher struct {
+	PushOptions
+	fleet    *Fleet
+	clients  []Client
+	answered *histogram
+	turn     atomic.Int64
+	sent     atomic.Int64
+}
+
+// run pushes for a while, and answers how many pushes it made in what time
+// once all of them have arrived.
+func (p *pusher) run(ctx context.Context, during time.Duration) (int64, time.Duration, error) {
+	start, before := time.Now(), p.sent.Load()
+	err := Parallel(p.Connections, p.Connections, func(int) error {
+		for time.Since(start) < during && ctx.Err() == nil {
+			t0 := time.Now()
+			if err := p.push(ctx); err != nil {
+				return err
+			}
+			p.answered.record(time.Since(t0))
+			p.sent.Add(int64(p.Bulk))
+		}
+		return ctx.Err()
+	})
+	took := time.Since(start)
+	if err != nil {
+		return 0, 0, err
 	}
-	if o.Bulk == 1 {
-		return f.Post(ctx, "/v1/push", []byte(item()), nil)
+	return p.sent.Load() - before, took, p.fleet.waitFor(ctx, p.sent.Load())
+}
+
+func (p *pusher) push(ctx context.Context) error {
+	next := func() string {
+		c := p.clients[int(p.turn.Add(1))%len(p.clients)]
+		return item(c, p.Store, p.Payload, time.Now())
+	}
+	if p.Bulk == 1 {
+		return p.fleet.Post(ctx, "/v1/push", []byte(next()), nil)
 	}
 	var b bytes.Buffer
 	b.WriteString(`{"pushes":[`)
-	for i := range o.Bulk {
+	for i := range p.Bulk {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString(item())
+		b.WriteString(next())
 	}
 	b.WriteString(`]}`)
 	var answer struct {
@@ -109,7 +114,7 @@ func (f *Fleet) push(ctx context.Context, o PushOptions, clients []Client, turn 
 			Status int `json:"status"`
 		} `json:"results"`
 	}
-	if err := f.Post(ctx, "/v1/push/batch", b.Bytes(), &answer); err != nil {
+	if err := p.fleet.Post(ctx, "/v1/push/batch", b.Bytes(), &answer); err != nil {
 		return err
 	}
 	for i, item := range answer.Results {
@@ -118,87 +123,4 @@ func (f *Fleet) push(ctx context.Context, o PushOptions, clients []Client, turn 
 		}
 	}
 	return nil
-}
-
-// waitFor returns when so many messages have arrived.
-func (f *Fleet) waitFor(ctx context.Context, n int64) error {
-	deadline := time.Now().Add(30 * time.Second)
-	for f.Received.Load() < n {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%d of %d messages arrived", f.Received.Load(), n)
-		}
-		if err := sleep(ctx, 5*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// latency gathers push-to-receive times from the "t" that data carries.
-type latency struct {
-	mu sync.Mutex
-	h  *hdrhistogram.Histogram
-}
-
-func newLatency() *latency {
-	return &latency{h: hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3)}
-}
-
-func (l *latency) message(_ int, payload []byte) {
-	now := time.Now().UnixMicro()
-	var m struct {
-		Data struct {
-			T int64 `json:"t"`
-		} `json:"data"`
-	}
-	if json.Unmarshal(payload, &m) != nil || m.Data.T == 0 {
-		return
-	}
-	l.mu.Lock()
-	_ = l.h.RecordValue(now - m.Data.T)
-	l.mu.Unlock()
-}
-
-func (l *latency) quantile(q float64) float64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return float64(l.h.ValueAtQuantile(q)) / 1000
-}
-
-// Fanout measures one push to everybody, again and again, store=never.
-func Fanout(ctx context.Context, s *Server, receivers, rounds, payload int) (*Result, error) {
-	r := NewResult("fanout")
-	fleet := NewFleet(s)
-	defer fleet.Close()
-	clients, err := fleet.Register(ctx, receivers)
-	if err != nil {
-		return nil, err
-	}
-	if err := fleet.Connect(ctx, clients); err != nil {
-		return nil, err
-	}
-	body := fmt.Appendf(nil, `{"to":{"all":true},"topic":"bench","data":%q}`, strings.Repeat("x", payload))
-	cpu0, err := s.CPU()
-	if err != nil {
-		return nil, err
-	}
-	start := time.Now()
-	for round := range rounds {
-		if err := fleet.Post(ctx, "/v1/push", body, nil); err != nil {
-			return nil, err
-		}
-		if err := fleet.waitFor(ctx, int64(receivers)*int64(round+1)); err != nil {
-			return nil, err
-		}
-	}
-	took := time.Since(start)
-	cpu1, err := s.CPU()
-	if err != nil {
-		return nil, err
-	}
-	n := float64(receivers) * float64(rounds)
-	r.Add("deliveries", n/took.Seconds(), "per second")
-	r.Add("server CPU", (cpu1-cpu0).Seconds()/n*1e6, "us/delivery")
-	r.Note("%d receivers, %d rounds, %d B, each round waited for", receivers, rounds, payload)
-	return r, nil
 }

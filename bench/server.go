@@ -1,121 +1,145 @@
 package bench
 
 import (
-	"bufio"
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
 
-// Server is a Sunzi process that a scenario started and owns.
+// Server is one `sunzi serve` process of a [Cluster], which starts and stops it.
 type Server struct {
-	URL    string // http://127.0.0.1:port
-	WSURL  string
-	APIKey string
+	process
+	URL   string // http://127.0.0.1:port, or https
+	WSURL string
+	Admin string // http://127.0.0.1:port of the operator's listener
 
 	cmd  *exec.Cmd
-	dir  string
-	done chan struct{} // closed after Wait
+	log  string        // file with what it has written to its standard error
+	done chan struct{} // closed once the process was waited for
 }
 
-// ServerOptions say how to start it. Binary is required.
-type ServerOptions struct {
-	Binary string
-	Env    []string // added to the process's environment, KEY=value
-}
+// startTimeout bounds the start of a node, migrations included.
+const startTimeout = 30 * time.Second
 
-// StartServer runs `sunzi dev` on a port of its choosing with a data folder of
-// its own, and returns when it is ready.
-func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
-	dir, err := os.MkdirTemp("", "sunzi-bench-")
+// startServer runs the binary with the environment given, on ports of the
+// loopback and with a data folder of its own below dir, and returns when it is
+// ready.
+func startServer(ctx context.Context, binary, dir string, env []string) (*Server, error) {
+	public, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, done: make(chan struct{})}
-	//nolint:gosec,noctx // G204: the caller's binary; Stop ends it in order, ctx would kill it
-	s.cmd = exec.Command(o.Binary, "dev", "--listen", "127.0.0.1:0", "--data", dir, "--json")
-	s.cmd.Env = append(os.Environ(), o.Env...)
-	s.cmd.Stderr = os.Stderr
-	out, err := s.cmd.StdoutPipe()
+	admin, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.cmd.Start(); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+	s := &Server{URL: "http://" + public, WSURL: "ws://" + public + "/ws", Admin: "http://" + admin, log: filepath.Join(dir, "log"), done: make(chan struct{})}
+	log, err := os.Create(s.log)
+	if err != nil {
+		return nil, err
 	}
-	line := make(chan string, 1)
-	go func() {
-		text, _ := bufio.NewReader(out).ReadString('\n')
-		line <- text
-		_ = s.cmd.Wait() // killed or not: it is gone
-		close(s.done)
-	}()
-	var info struct {
-		URL    string `json:"url"`
-		WSURL  string `json:"ws_url"`
-		APIKey string `json:"api_key"`
+	defer log.Close() //nolint:errcheck // the process writes to a copy
+	//nolint:noctx // stop ends it in order, ctx would kill it
+	s.cmd = exec.Command(binary, "serve")
+	s.cmd.Env = slices.Concat(env, []string{"SUNZI_LISTEN=" + public, "SUNZI_ADMIN_LISTEN=" + admin, "SUNZI_DATA=" + filepath.Join(dir, "data")})
+	s.cmd.Dir, s.cmd.Stderr = dir, log
+	// It does not outlive a bench that is killed.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error, 1)
+	go s.live(started)
+	if err := <-started; err != nil {
+		return nil, err
 	}
-	select {
-	case text := <-line:
-		if err := json.Unmarshal([]byte(text), &info); err != nil {
-			return nil, errors.Join(fmt.Errorf("the server did not say where it is: %q", text), s.Stop())
-		}
-	case <-time.After(30 * time.Second):
-		return nil, errors.Join(errors.New("the server was not ready in 30 s"), s.Stop())
-	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), s.Stop())
+	s.process = process(s.cmd.Process.Pid)
+	if err := s.ready(ctx); err != nil {
+		s.stop()
+		return nil, fmt.Errorf("%w: %s", err, s.said())
 	}
-	s.URL, s.WSURL, s.APIKey = info.URL, info.WSURL, info.APIKey
 	return s, nil
 }
 
-// Stop ends the process and removes its data.
-func (s *Server) Stop() error {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+// live owns the process until it is gone. It keeps its thread, with whose end
+// the kernel would send the death signal.
+func (s *Server) live(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(s.done)
+	err := s.cmd.Start()
+	started <- err
+	if err == nil {
+		_ = s.cmd.Wait() // killed or not: it is gone
+	}
+}
+
+func (s *Server) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Admin+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			_ = resp.Body.Close() // the status is all that was asked for
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-s.done:
+			return errors.New("the server ended before it was ready")
+		case <-ctx.Done():
+			return fmt.Errorf("the server was not ready in %s: %w", startTimeout, ctx.Err())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// said is what the process has logged, warnings and worse; of much of it the
+// first lines.
+func (s *Server) said() string {
+	const enough = 1000
+	b, err := os.ReadFile(s.log)
+	switch {
+	case err != nil:
+		return err.Error()
+	case len(b) > enough:
+		return fmt.Sprintf("%s… (%d lines)", b[:enough], bytes.Count(b, []byte("\n")))
+	}
+	return string(bytes.TrimSpace(b))
+}
+
+// stop ends the process in order, by force after 20 seconds.
+func (s *Server) stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
 	case <-s.done:
 	case <-time.After(20 * time.Second):
 		_ = s.cmd.Process.Kill()
 		<-s.done
 	}
-	return os.RemoveAll(s.dir)
 }
 
-// RSS is the process's resident memory in bytes (VmRSS).
-func (s *Server) RSS() (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return kb << 10, err
+// freePort is an address of the loopback on which nothing listens, below the
+// ports that the kernel gives to the thousands of clients.
+func freePort() (string, error) {
+	for range 100 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000))) //nolint:gosec // G404: no secret
+		if l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr); err == nil {
+			return addr, l.Close()
 		}
 	}
-	return 0, errors.New("no VmRSS")
-}
-
-// CPU is the process's user and system time so far.
-func (s *Server) CPU() (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, ok := strings.Cut(string(b), ") ")
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 13 {
-		return 0, errors.New("/proc/PID/stat is not as expected")
-	}
-	user, err1 := strconv.ParseInt(fields[11], 10, 64)
-	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on Linux
-	return time.Duration(user+system) * tick, errors.Join(err1, err2)
+	return "", errors.New("no free port")
 }

@@ -56,7 +56,7 @@ func certificate(tb testing.TB) tls.Certificate {
 }
 
 func clientTLS(version uint16) *tls.Config {
-	return &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version} //nolint:gosec // the test's own certificate
+	return &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}
 }
 
 // dialTLS opens a connection of that version over what wrap makes of the

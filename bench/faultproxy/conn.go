@@ -126,7 +126,7 @@ func (p *pipe) read() {
 			}
 		}
 		n, err := p.from.Read(buf)
-		now, jitter := time.Now(), rand.Float64()
+		now, jitter := time.Now(), rand.Float64() //nolint:gosec // G404: no secret
 		if n > 0 && !p.put(chunk{data: append([]byte(nil), buf[:n]...), read: now, jitter: jitter}) {
 			return
 		}

@@ -60,8 +60,8 @@ func NewLink(name, target string) (*Link, error) {
 // connections: one that refuses has to be still free when it heals.
 func listenLow() (l net.Listener, err error) {
 	for range 100 {
-		port := 10_000 + rand.IntN(20_000)
-		l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		port := 10_000 + rand.IntN(20_000) //nolint:gosec // G404: no secret
+		l, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err == nil {
 			return l, nil
 		}
@@ -101,7 +101,7 @@ func (l *Link) Set(f Fault) error {
 	if f.Refuse {
 		l.refuse()
 	} else if l.listener == nil {
-		listener, err := net.Listen("tcp", l.addr)
+		listener, err := (&net.ListenConfig{}).Listen(l.ctx, "tcp", l.addr)
 		if err != nil {
 			return fmt.Errorf("faultproxy: link %s: %w", l.name, err)
 		}

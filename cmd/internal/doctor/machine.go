@@ -98,7 +98,7 @@ func dataFolder(_ context.Context, c *config.Config) Finding {
 	if err := syscall.Statfs(dir, &fs); err != nil {
 		return Finding{Grade: Doubt, Text: "its free space can't be read: " + err.Error()}
 	}
-	free := fs.Bavail * uint64(fs.Bsize) //nolint:gosec // a block size is positive
+	free := fs.Bavail * uint64(fs.Bsize)
 	if free < littleDisk {
 		return Finding{Grade: Doubt, Text: fmt.Sprintf("%d MiB are free on its disk", free>>20), Remedy: "free some, or move the folder with --data"}
 	}

@@ -146,7 +146,7 @@ func (d *Daemon) hears(ctx context.Context, network, addr, say string) (byte, er
 	if err != nil {
 		return 0, err
 	}
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // it has answered or not
 	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
 		return 0, err
 	}
@@ -198,8 +198,8 @@ func (d *Daemon) launch() error {
 	if err != nil {
 		return fmt.Errorf("daemons: opening the log of %s: %w", d.name, err)
 	}
-	defer log.Close()
-	cmd := exec.Command(d.path, d.args...)
+	defer log.Close()                      //nolint:errcheck // the process writes to a copy
+	cmd := exec.Command(d.path, d.args...) //nolint:gosec // G204: what binary has found
 	cmd.Dir, cmd.Stdout, cmd.Stderr = d.dir, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: d.as}
 	r := &run{done: make(chan struct{})}
@@ -236,7 +236,7 @@ const attempts = 3
 // server comes back.
 func freePort() (int, error) {
 	for range 100 {
-		port := 10_000 + rand.IntN(20_000)
+		port := 10_000 + rand.IntN(20_000) //nolint:gosec // G404: no secret
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err == nil {
 			return port, l.Close()

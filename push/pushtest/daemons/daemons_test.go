@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,10 +51,10 @@ func TestAServerDiesWithItsProcess(t *testing.T) {
 	}
 	gone := func(context.Context) error {
 		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil || strings.Contains(string(state), ") Z ") {
-			return nil
+		if err == nil && !strings.Contains(string(state), ") Z ") {
+			return errors.New("it is alive")
 		}
-		return errors.New("it is alive")
+		return nil
 	}
 	if err := until(t.Context(), "the orphan", gone); err != nil {
 		t.Fatal(err)
@@ -175,5 +177,32 @@ func set(t *testing.T, r *Redis) {
 	t.Helper()
 	if _, err := r.Do(t.Context(), "SET", "k", "v"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestOnlyWhatIsInTheFolderIsGivenAway(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root may give files away")
+	}
+	outside := filepath.Join(t.TempDir(), "outside")
+	dir := folder(t)
+	inside := filepath.Join(dir, "data", "inside")
+	link := filepath.Join(dir, "data", "link")
+	if err := errors.Join(os.WriteFile(outside, nil, 0o600), os.Mkdir(filepath.Dir(inside), 0o700),
+		os.WriteFile(inside, nil, 0o600), os.Symlink(outside, link)); err != nil {
+		t.Fatal(err)
+	}
+	const nobody = 65534
+	if err := giveAway(dir, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]uint32{dir: nobody, filepath.Dir(inside): nobody, inside: nobody, link: nobody, outside: 0} {
+		info, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Sys().(*syscall.Stat_t).Uid; got != want {
+			t.Errorf("%s belongs to %d, want %d", path, got, want)
+		}
 	}
 }

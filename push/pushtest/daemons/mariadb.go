@@ -89,6 +89,7 @@ func install(ctx context.Context, dir string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
 	defer cancel()
+	//nolint:gosec // G204: what binary has found
 	cmd := exec.CommandContext(ctx, program, "--no-defaults", "--user="+me.Username, "--datadir="+data,
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=16M")
 	// Its tables for the time being: another server that starts removes them
@@ -111,9 +112,12 @@ func (m *MariaDB) dropRoot(args []string) ([]string, error) {
 		return args, nil
 	}
 	u, err := user.Lookup("mysql")
-	if err != nil {
+	if _, missing := errors.AsType[user.UnknownUserError](err); missing {
 		// mariadb-server makes that user, mariadb-server-core alone does not.
 		return append([]string{"--user=root"}, args...), nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)
 	if err != nil {
@@ -124,12 +128,22 @@ func (m *MariaDB) dropRoot(args []string) ([]string, error) {
 		return nil, err
 	}
 	m.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	return args, filepath.WalkDir(m.dir, func(p string, _ fs.DirEntry, err error) error {
+	return args, giveAway(m.dir, int(uid), int(gid))
+}
+
+// giveAway makes somebody else the owner of a folder and all that is in it, and
+// of nothing that a link in it points to.
+func giveAway(dir string, uid, gid int) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fs.WalkDir(root.FS(), ".", func(p string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(p, int(uid), int(gid))
-	})
+		return root.Lchown(p, uid, gid)
+	}), root.Close())
 }
 
 func (m *MariaDB) arguments(port int, more []string) []string {
@@ -195,6 +209,7 @@ func (m *MariaDB) CreateDatabase(ctx context.Context, name string) error {
 // by the Unix socket, and so past whatever is put before the server's port.
 // For set-up and faults: each call costs a process. The context's end ends it.
 func (m *MariaDB) Exec(ctx context.Context, database, sql string) (string, error) {
+	//nolint:gosec // G204: what binary has found
 	cmd := exec.CommandContext(ctx, m.client, "--no-defaults", "--socket="+m.socket(), "--user=root",
 		"--batch", "--skip-column-names", "--database="+database)
 	cmd.Stdin = strings.NewReader(sql)

@@ -74,7 +74,7 @@ func (r *Redis) Do(ctx context.Context, args ...any) (any, error) {
 		Addr: r.Addr(), Protocol: 2, MaxRetries: -1, PoolSize: 1, ContextTimeoutEnabled: true,
 		DialTimeout: timeout, ReadTimeout: timeout, WriteTimeout: timeout, DialerRetries: 1, DisableIdentity: true,
 	})
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // it has answered or not
 	answer, err := c.Do(ctx, args...).Result()
 	if err != nil {
 		return nil, fmt.Errorf("daemons: redis %v: %w", args[0], err)
