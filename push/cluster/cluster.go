@@ -35,6 +35,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -53,6 +54,12 @@ type Config struct {
 	// redis+cluster://host:port,host:port; rediss for TLS. It holds a
 	// password and is never logged.
 	URL string
+	// Dial opens every connection to Redis, Sentinel and Cluster included, as a
+	// plain one: TLS is put on it where the URL asks for that. Its context ends
+	// after Timeout. Nil: the default. For tests, and for networks where the
+	// addresses that sentinels and cluster nodes announce are not those at
+	// which they can be reached.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Prefix begins every key, so that several clusters can share a Redis.
 	Prefix string
 	// Node names this process among the nodes, and must never be used by
@@ -205,7 +212,7 @@ func Open(_ context.Context, cfg Config, deps Deps) (*Cluster, error) {
 	}
 	c := &Cluster{
 		cfg: cfg, deps: deps,
-		rdb:    newClient(opts, cfg.Timeout),
+		rdb:    newClient(opts, cfg.Timeout, cfg.Dial),
 		met:    newMetrics(deps.Metrics),
 		outbox: make(chan parcel, cfg.OutboxLen),
 		leaves: true,

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -87,7 +88,7 @@ func parseURL(raw string) (*redis.UniversalOptions, error) {
 
 // newClient makes the client. Retries are left to callers, who know what is
 // still worth it; a call ends when its context does.
-func newClient(o *redis.UniversalOptions, timeout time.Duration) redis.UniversalClient {
+func newClient(o *redis.UniversalOptions, timeout time.Duration, dial dialer) redis.UniversalClient {
 	o.MaxRetries = -1
 	o.Protocol = 2 // nothing of RESP3 is used
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = timeout, timeout, timeout, timeout
@@ -95,5 +96,35 @@ func newClient(o *redis.UniversalOptions, timeout time.Duration) redis.Universal
 	o.ContextTimeoutEnabled = true
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	if dial != nil {
+		o.Dialer = secured(dial, timeout, o.TLSConfig)
+	}
 	return redis.NewUniversalClient(o)
+}
+
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// secured is a dialer with what go-redis leaves to one that is given: the bound
+// on its time, and TLS. Without a name of its own in the configuration, a server
+// has to prove that of the address.
+func secured(dial dialer, timeout time.Duration, config *tls.Config) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		conn, err := dial(ctx, network, addr)
+		if err != nil || config == nil {
+			return conn, err
+		}
+		own := config.Clone()
+		if own.ServerName == "" {
+			if own.ServerName, _, err = net.SplitHostPort(addr); err != nil {
+				return nil, errors.Join(err, conn.Close())
+			}
+		}
+		over := tls.Client(conn, own)
+		if err := over.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		return over, nil
+	}
 }
