@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -128,7 +129,7 @@ func (c *Cluster) sync(ctx context.Context, keys []push.ClientKey) bool {
 		sl.mu.Unlock()
 	}
 	err := c.write(ctx, entries, registerScript.EvalSha)
-	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+	if slices.ContainsFunc(entries, func(e entry) bool { return e.cmd != nil && redis.HasErrorPrefix(e.cmd.Err(), "NOSCRIPT") }) {
 		err = c.write(ctx, entries, registerScript.Eval)
 	}
 	if err != nil && ctx.Err() == nil {
