@@ -181,6 +181,7 @@ type Cluster struct {
 	hints    hints
 	outbox   chan parcel // never closed
 	asks     asks
+	unheard  unheard
 	recent   recent
 	listens  atomic.Bool // the subscription stands
 	records  atomic.Pointer[Records]
@@ -232,7 +233,7 @@ func Open(_ context.Context, cfg Config, deps Deps) (*Cluster, error) {
 // this node's clients offline at once. It must be called once.
 func (c *Cluster) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){c.beats, c.registers, c.sends, c.receives, c.mendsDoubts} {
+	for _, f := range []func(context.Context){c.beats, c.registers, c.sends, c.receives, c.mendsDoubts, c.tellAgain} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()
