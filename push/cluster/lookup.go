@@ -61,7 +61,7 @@ func (c *Cluster) lookUp(ctx context.Context, keys []push.ClientKey, owners *[][
 // not heard of: it may have started since the last beat. What a crashed node
 // left looks the same, so it is done at most every meetEvery.
 func (c *Cluster) meetStrangers(ctx context.Context, cmds []*redis.StringSliceCmd) {
-	stranger := func(node string) bool { return node != c.cfg.Node && !c.nodes.alive(node) }
+	stranger := func(node string) bool { return node != c.cfg.Node && node != mark && !c.nodes.alive(node) }
 	if !slices.ContainsFunc(cmds, func(cmd *redis.StringSliceCmd) bool { return slices.ContainsFunc(cmd.Val(), stranger) }) {
 		return
 	}
