@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/sunzi-push/sunzi/push"
@@ -95,20 +94,6 @@ func TestNodesFollowASentinelWhenTheMasterDies(t *testing.T) {
 		return err == nil && addr == s.Replica.Addr()
 	})
 	p.works("after the death")
-}
-
-// ownerOf is the index of the master that has the slot of a key.
-func ownerOf(t *testing.T, c *daemons.RedisCluster, key string) int {
-	t.Helper()
-	for i, n := range c.Nodes {
-		if _, err := n.Do(t.Context(), "EXISTS", key); err == nil {
-			return i
-		} else if !strings.Contains(err.Error(), "MOVED") {
-			t.Fatal(err)
-		}
-	}
-	t.Fatal("nobody has the slot")
-	return 0
 }
 
 // promoted waits until a replica has become master.

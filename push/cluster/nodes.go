@@ -71,6 +71,7 @@ func (c *Cluster) beat(ctx context.Context) error {
 	got, err := beat.Run(ctx, c.rdb, []string{c.nodesKey()}, c.cfg.Node, c.cfg.Lease.Milliseconds()).StringSlice()
 	if err != nil {
 		c.met.errors.WithLabelValues("beat").Inc()
+		c.reloadSlots(ctx)
 		return err
 	}
 	before, now := number(got[0]), number(got[1])
@@ -94,10 +95,19 @@ func (c *Cluster) beat(ctx context.Context) error {
 	return nil
 }
 
+// reloadSlots reads the map of slots of a Redis Cluster again, in the
+// background. go-redis does that by itself when a server says where a slot has
+// gone; of one that is dead, only after a minute.
+func (c *Cluster) reloadSlots(ctx context.Context) {
+	if r, ok := c.rdb.(*redis.ClusterClient); ok {
+		r.ReloadState(ctx)
+	}
+}
+
 // lookAtMasters registers the clients again where another process is master
 // than at the last beat: what it had not heard of the former is lost, and what
-// is kept of who lives may be another master's. It also reads the map of slots
-// again, which go-redis does by itself only some time after it was wrong.
+// is kept of who lives may be another master's. It reads the map of slots for
+// that.
 func (c *Cluster) lookAtMasters(ctx context.Context, r *redis.ClusterClient) {
 	var mu sync.Mutex
 	var masters []string

@@ -16,8 +16,8 @@ func (c *Cluster) receives(ctx context.Context) {
 	for ctx.Err() == nil {
 		c.listen(ctx)
 		c.listens.Store(false)
-		if r, ok := c.rdb.(*redis.ClusterClient); ok && ctx.Err() == nil {
-			r.ReloadState(ctx)
+		if ctx.Err() == nil {
+			c.reloadSlots(ctx)
 		}
 		wait(ctx, c.cfg.Timeout)
 	}
