@@ -248,11 +248,32 @@ func TestWhileTheDatabaseHangsOnlyLivePushesPass(t *testing.T) {
 		t.Errorf("refused after %s", took)
 	}
 	unready(t, admin, "store")
-	refuses(t, a, with(pushTo("ann", "the lease of the IDs is over"), "store", "never"))
+	for time.Since(began) < 9*time.Second { // three times the lease of the node
+		liveOnly(t, a, "ann", p)
+	}
 	l.refusals(3)
 	n.db.Continue()
 	wantReady(t, admin, false)
 	l.judge()
+}
+
+func TestNoIDIsIssuedBeyondTheLeaseOfTheNumber(t *testing.T) {
+	n := together(t, append(quick, "SUNZI_CLUSTER_NUMBER_LEASE=3s")...)
+	a, admin := n.withAdmin()
+	p, _ := arrive(t, a, register(t, a, "ann"), plainHello)
+	liveOnly(t, a, "ann", p)
+	n.db.Stop()
+	t.Cleanup(n.db.Continue)
+	eventually(t, "live-only pushes are refused", func() bool {
+		ans, err := a.do(t.Context(), request{method: "POST", path: "/v1/push", body: with(pushTo("ann", "x"), "store", "never")})
+		return err == nil && ans.status == http.StatusServiceUnavailable
+	})
+	n.db.Continue()
+	wantReady(t, admin, false)
+	eventually(t, "and go on", func() bool {
+		ans, err := a.do(t.Context(), request{method: "POST", path: "/v1/push", body: with(pushTo("ann", "x"), "store", "never")})
+		return err == nil && ans.status < 300
+	})
 }
 
 // asAnybody makes a user who has no privilege beyond the database: root is
@@ -476,13 +497,17 @@ func TestANodeCutOffFromRedisServesItsClients(t *testing.T) {
 }
 
 func TestANodePausedBeyondItsLeaseComesBackInOrder(t *testing.T) {
-	n := together(t, quick...)
+	n := together(t, append(quick, "SUNZI_CLUSTER_NUMBER_LEASE=3s")...)
 	a := n.start()
 	b, admin := n.withAdmin()
 	p, _ := arrive(t, b, register(t, a, "ann"), plainHello)
 	eventually(t, "online", func() bool { return stateOfClient(t, a, "ann").Online })
 	signal(t, b, syscall.SIGSTOP)
 	eventually(t, "offline when the lease is over", func() bool { return !stateOfClient(t, a, "ann").Online })
+	eventually(t, "and its number is free", func() bool {
+		free, err := n.db.Exec(t.Context(), "sunzi", "SELECT COUNT(*) FROM node WHERE until <= UNIX_TIMESTAMP(NOW(3)) * 1000")
+		return err == nil && strings.TrimSpace(free) == "1"
+	})
 	c := n.start() // which may take the number of the paused one
 	l := under(t, a, c)
 	id := c.push(t, pushTo("ann", "while it was paused"))
