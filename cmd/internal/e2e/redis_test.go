@@ -4,8 +4,68 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sunzi-push/sunzi/bench/faultproxy"
 	"github.com/sunzi-push/sunzi/push/pushtest/daemons"
 )
+
+func TestWhileRedisHangsNothingIsLost(t *testing.T) {
+	n := together(t, quick...)
+	a, admin := n.withAdmin()
+	b := n.start()
+	tok := register(t, a, "ann")
+	l := under(t, a, b)
+	n.redis.Stop()
+	t.Cleanup(n.redis.Continue)
+	wantReady(t, admin, true)
+	p, _ := arrive(t, b, tok, plainHello) // let in by the database
+	id := a.push(t, pushTo("ann", "by the sweep"))
+	if m := p.want("message"); m.ID != id {
+		t.Fatalf("got %+v, want %s", m, id)
+	}
+	l.more(50)
+	n.redis.Continue()
+	wantReady(t, admin, false)
+	eventually(t, "the nodes see each other again", func() bool { return stateOfClient(t, a, "ann").Online })
+	l.judge()
+}
+
+func TestAnEmptiedRedisLosesNothing(t *testing.T) {
+	n := together(t, quick...)
+	a, admin := n.withAdmin()
+	b := n.start()
+	_, _ = arrive(t, b, register(t, a, "ann"), plainHello)
+	l := under(t, a, b)
+	for range 20 {
+		n.redis.FlushAll()
+		l.more(5)
+	}
+	wantReady(t, admin, false)
+	eventually(t, "registered again", func() bool { return stateOfClient(t, a, "ann").Online })
+	l.judge()
+}
+
+func TestANodeCutOffFromRedisServesItsClients(t *testing.T) {
+	n := together(t, quick...)
+	link := behind(t, "redis", n.redis.Addr())
+	a, adminA := n.withAdmin()
+	b, adminB := n.withAdmin("SUNZI_CLUSTER_REDIS=redis://" + link.Addr())
+	p, _ := arrive(t, b, register(t, a, "ann"), plainHello)
+	eventually(t, "online", func() bool { return stateOfClient(t, a, "ann").Online })
+	l := under(t, a, b)
+	set(t, link, faultproxy.Partition())
+	wantReady(t, adminB, true)
+	wantReady(t, adminA, false)
+	liveOnly(t, b, "ann", p)
+	id := a.push(t, pushTo("ann", "by the sweep"))
+	if m := p.want("message"); m.ID != id {
+		t.Fatalf("got %+v, want %s", m, id)
+	}
+	eventually(t, "taken for offline elsewhere", func() bool { return !stateOfClient(t, a, "ann").Online })
+	set(t, link, faultproxy.Fault{})
+	wantReady(t, adminB, false)
+	eventually(t, "online again", func() bool { return stateOfClient(t, a, "ann").Online })
+	l.judge()
+}
 
 // Redis that is more than one server: a master ends, or hands over, under load.
 
