@@ -72,7 +72,9 @@ func (c *Cluster) inSlot(i int) (keys []push.ClientKey) {
 // living node, since who is newer is then not known. The deadline is Redis'
 // time: a call that was held up counts as written again. The field ":", which
 // no node is called, is the generation of the last session that came just now:
-// those below it are older for certain. Answers {given, highest, certain,
+// those below it are older for certain. A session that the registry has not
+// numbered yet is numbered above it, else a letter about that one, held up on
+// its way to a node that was cut off, would end it. Answers {given, highest, certain,
 // node…}: given 0 where another node keeps the client; certain 1 where it is
 // known who is newer; the nodes are those whose entry was removed.
 // KEYS: client. ARGV: node, proposed, deadline (0: again), ttl, settle,
@@ -100,6 +102,7 @@ if settle and not fresh and rival > gen then
   return {'0', string.format('%.0f', rival), ARGV[6] == '1' and gen < mark and '1' or '0'}
 end
 if settle and fresh and gen <= highest then gen = highest + 1 end
+if settle and ARGV[6] == '0' and gen <= mark then gen = mark + 1 end
 local told = {string.format('%.0f', gen), string.format('%.0f', highest), fresh and '1' or '0'}
 for i = 1, #all, 2 do
   if settle and all[i] ~= ARGV[1] and all[i] ~= ':' and tonumber(all[i + 1]) < gen then
@@ -112,12 +115,14 @@ if settle and fresh then redis.call('HSET', KEYS[1], ':', told[1]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return told`
 
-// unregister removes a node's entry, and with the last one what is known of
-// generations.
-// KEYS: client. ARGV: node.
+// unregister removes a node's entry. What is known of generations stays for as
+// long as letters about them may be under way.
+// KEYS: client. ARGV: node, for how long in ms.
 const unregister = `
 redis.call('HDEL', KEYS[1], ARGV[1])
-if redis.call('HLEN', KEYS[1]) == 1 then redis.call('HDEL', KEYS[1], ':') end
+if redis.call('HLEN', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], ':') == 1 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
 return {}`
 
 var registerScript, unregisterScript = redis.NewScript(register), redis.NewScript(unregister)
@@ -195,7 +200,7 @@ func (c *Cluster) write(ctx context.Context, entries []entry, run eval) error {
 			continue // written in the first go
 		}
 		if e.held == nil {
-			e.cmd = run(unregisterScript, ctx, pipe, []string{c.clientKey(e.key)}, c.cfg.Node)
+			e.cmd = run(unregisterScript, ctx, pipe, []string{c.clientKey(e.key)}, c.cfg.Node, 3*c.cfg.Lease.Milliseconds())
 			continue
 		}
 		args := []any{c.cfg.Node, max(e.copy.given, e.copy.proposed), c.deadline(e.copy),
