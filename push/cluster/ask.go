@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"maps"
 	"sync"
 
 	"github.com/sunzi-push/sunzi/push"
@@ -58,10 +59,14 @@ func (c *Cluster) ask(ctx context.Context, letters map[string]letter, f func(let
 		l.Ask = id
 		parcels = append(parcels, parcel{node: node, letter: l})
 	}
-	if err := c.publish(ctx, parcels); err != nil {
+	heard, err := c.publish(ctx, parcels)
+	if err != nil {
 		return unreachable(err)
 	}
-	for range letters {
+	for _, ok := range heard {
+		if !ok {
+			continue // it will not answer
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -105,14 +110,24 @@ func (c *Cluster) Sessions(ctx context.Context, keys []push.ClientKey) ([][]push
 }
 
 // Close implements [push.Elsewhere]. It asks every living node: what ends a
-// session must not depend on a registry that may lag.
+// session must not depend on a registry that may lag. Those that don't answer
+// are told of a revocation until they hear it.
 func (c *Cluster) Close(ctx context.Context, how push.Closing) (int, error) {
 	letters := map[string]letter{}
 	for _, node := range c.others() {
 		letters[node] = letter{Kind: kindClose, Closing: &how}
 	}
 	n := 0
-	err := c.ask(ctx, letters, func(l letter) { n += max(l.Count, 0) })
+	silent := maps.Clone(letters)
+	err := c.ask(ctx, letters, func(l letter) {
+		n += max(l.Count, 0)
+		delete(silent, l.From)
+	})
+	if revokes(how) {
+		for node, l := range silent {
+			c.keepTelling([]parcel{{node: node, letter: l}})
+		}
+	}
 	return n, err
 }
 
@@ -124,7 +139,7 @@ func (c *Cluster) Live(ctx context.Context, realm string, clients []string, m *p
 		for _, node := range c.others() {
 			parcels = append(parcels, parcel{node: node, letter: l})
 		}
-		if err := c.publish(ctx, parcels); err != nil {
+		if _, err := c.publish(ctx, parcels); err != nil {
 			return nil, unreachable(err)
 		}
 		return nil, nil
@@ -145,11 +160,18 @@ func (c *Cluster) Live(ctx context.Context, realm string, clients []string, m *p
 			parcels = append(parcels, parcel{node: node, letter: part})
 		}
 	}
-	if err := c.publish(ctx, parcels); err != nil {
+	heard, err := c.publish(ctx, parcels)
+	if err != nil {
 		return nil, unreachable(err)
 	}
+	at := make([]bool, len(clients))
+	for i, p := range parcels {
+		for _, k := range p.letter.Keys {
+			at[k.Seq] = at[k.Seq] || heard[i]
+		}
+	}
 	for i, id := range clients {
-		if len(owners[i]) > 0 {
+		if at[i] {
 			reached = append(reached, id)
 		}
 	}

@@ -8,16 +8,18 @@
 // What is in Redis, all of it lost without harm:
 //
 //	<prefix>:nodes              sorted set: node -> time of its last beat, by Redis' clock
-//	<prefix>:{c:<realm>/<id>}   hash: node -> generation of the client's session there
+//	<prefix>:{c:<realm>/<id>}   hash: node -> generation of the client's session there;
+//	                            ":" -> that of the last one that came just now
 //	<prefix>:{n:<node>}         channel of a node (sharded pub/sub, Redis 7)
 //	<prefix>:{t:…}, {d:…}       token cache and doubts, see records.go
 //	rate:<prefix>:…             rates for all nodes together, see limits.go
 //
 // The store is the truth. A hint that is lost here (a full queue, Redis away,
 // a node that just died) delays a push until the owner's sweep of heads finds
-// it. So nothing here is retried but the registry, which heals itself: a node
-// writes its clients again when Redis was emptied, when its connection was
-// lost, and every few minutes anyway.
+// it. So nothing here is retried but revocations (unheard.go), and the registry,
+// which heals itself: a node writes its clients again when Redis was emptied or
+// failed over, when its connection was lost, and every few minutes anyway; an
+// entry that is gone or another's is noticed sooner (look.go).
 //
 // Concurrency: every method may be called from any goroutine. Methods without
 // a context never wait for Redis. [Cluster.Run] owns all goroutines and
@@ -76,6 +78,11 @@ type Config struct {
 	// Registered is how long a client's entry lives without being written
 	// again; that is done after a third of it.
 	Registered time.Duration
+	// Look is how often each client's entry is read: the time within which a
+	// session ends whose client came to another node, where the word of that
+	// was lost, and after which an entry that Redis lost is there again. It
+	// costs a HGET a client, in pipelines and spread over the time.
+	Look time.Duration
 	// PerClient is how many connections a client may have, as in the hub. At
 	// 1 the newest wins across nodes; other values close nothing.
 	PerClient int
@@ -107,6 +114,7 @@ func DefaultConfig() Config {
 		Timeout:    500 * time.Millisecond,
 		Ask:        2 * time.Second,
 		Registered: 15 * time.Minute,
+		Look:       30 * time.Second,
 		PerClient:  1,
 		QueueLen:   1 << 16,
 		OutboxLen:  1 << 10,
@@ -133,6 +141,7 @@ func (c Config) Validate() error {
 	bad(c.Timeout <= 0 || c.Timeout > c.Lease, "the timeout must be positive and at most the lease")
 	bad(c.Ask <= 0, "the wait for answers must be positive")
 	bad(c.Registered < c.Lease, "entries must live for at least the lease")
+	bad(c.Look <= 0, "the time between looks must be positive")
 	bad(c.PerClient < 0, "the connections a client must not be negative")
 	bad(c.QueueLen < 1 || c.OutboxLen < 1 || c.ResyncRate < 1, "queue lengths and the resync rate must be positive")
 	bad(c.TokenTTL < time.Second || c.StoreRate < 1, "the token TTL must be at least 1s, the store rate positive")
@@ -181,6 +190,7 @@ type Cluster struct {
 	hints    hints
 	outbox   chan parcel // never closed
 	asks     asks
+	unheard  unheard
 	recent   recent
 	listens  atomic.Bool // the subscription stands
 	records  atomic.Pointer[Records]
@@ -232,7 +242,7 @@ func Open(_ context.Context, cfg Config, deps Deps) (*Cluster, error) {
 // this node's clients offline at once. It must be called once.
 func (c *Cluster) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){c.beats, c.registers, c.sends, c.receives, c.mendsDoubts} {
+	for _, f := range []func(context.Context){c.beats, c.registers, c.looks, c.sends, c.receives, c.mendsDoubts, c.tellAgain} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()

@@ -33,6 +33,7 @@ const (
 	kindQuery                   // what of Keys is there? answered with Sessions
 	kindAnswer                  // to the letter of that Ask
 	kindGroup                   // Group of Realm changed
+	kindEcho                    // to oneself: is the subscription alive?
 	kindsBeyond                 // none of them
 )
 

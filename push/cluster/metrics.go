@@ -25,8 +25,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		nodes: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sunzi_cluster_nodes", Help: "Living nodes as of the last beat, this one included."}),
-		hints:   vec("hints_total", "Clients that were hinted to other nodes; had no session elsewhere; were dropped by a full queue or by Redis.", "outcome", "sent", "nobody", "dropped"),
-		letters: vec("letters_total", "Letters between nodes: sent, received, dropped by a full outbox or by Redis, not understood.", "outcome", "sent", "received", "dropped", "malformed"),
+		hints:   vec("hints_total", "Clients that were hinted to other nodes; had no session elsewhere; were dropped by a full queue, by Redis, or for a node that did not hear.", "outcome", "sent", "nobody", "dropped"),
+		letters: vec("letters_total", "Letters between nodes: sent, received, dropped by a full outbox, by Redis or because nobody heard, not understood.", "outcome", "sent", "received", "dropped", "malformed"),
 		errors:  vec("redis_errors_total", "Calls of Redis that failed.", "call", "beat", "register", "lookup", "publish", "subscribe", "token", "limit"),
 		closed:  vec("closed_total", "Sessions closed for another node: a newer session there, one of unknown order, or asked for.", "why", "replaced", "unsettled", "asked"),
 		tokens:  vec("tokens_total", "Token look-ups by who answered them.", "source", "cache", "store", "refused"),

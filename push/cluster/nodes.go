@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +19,7 @@ type nodes struct {
 	offset  atomic.Int64             // Redis' clock minus ours, ms
 	met     atomic.Int64             // when strangers were looked for, unix ms here
 	started bool                     // owned by beats
+	masters string                   // of a Redis Cluster; owned by beats
 }
 
 func (n *nodes) lastBeat() time.Time { return time.UnixMilli(n.last.Load()) }
@@ -68,6 +71,7 @@ func (c *Cluster) beat(ctx context.Context) error {
 	got, err := beat.Run(ctx, c.rdb, []string{c.nodesKey()}, c.cfg.Node, c.cfg.Lease.Milliseconds()).StringSlice()
 	if err != nil {
 		c.met.errors.WithLabelValues("beat").Inc()
+		c.reloadSlots(ctx)
 		return err
 	}
 	before, now := number(got[0]), number(got[1])
@@ -85,7 +89,47 @@ func (c *Cluster) beat(ctx context.Context) error {
 		c.unsynced.resync()
 	}
 	c.nodes.started, c.nodes.score = true, int64(now)
+	if r, ok := c.rdb.(*redis.ClusterClient); ok {
+		c.lookAtMasters(ctx, r)
+	}
 	return nil
+}
+
+// reloadSlots reads the map of slots of a Redis Cluster again, in the
+// background. go-redis does that by itself when a server says where a slot has
+// gone; of one that is dead, only after a minute.
+func (c *Cluster) reloadSlots(ctx context.Context) {
+	if r, ok := c.rdb.(*redis.ClusterClient); ok {
+		r.ReloadState(ctx)
+	}
+}
+
+// lookAtMasters registers the clients again where another process is master
+// than at the last beat: what it had not heard of the former is lost, and what
+// is kept of who lives may be another master's. It reads the map of slots for
+// that.
+func (c *Cluster) lookAtMasters(ctx context.Context, r *redis.ClusterClient) {
+	var mu sync.Mutex
+	var masters []string
+	err := r.ForEachMaster(ctx, func(ctx context.Context, m *redis.Client) error {
+		about, err := m.Info(ctx, "server").Result()
+		_, id, _ := strings.Cut(about, "run_id:")
+		id, _, _ = strings.Cut(id, "\r\n")
+		mu.Lock()
+		defer mu.Unlock()
+		masters = append(masters, m.Options().Addr+" "+id)
+		return err
+	})
+	if err != nil {
+		return // one is away: the next beat that reaches all compares
+	}
+	slices.Sort(masters)
+	now := strings.Join(masters, "\n")
+	if c.nodes.masters != "" && c.nodes.masters != now {
+		c.deps.Log.Info("the Redis Cluster has another master: registering this node's clients again")
+		c.unsynced.resync()
+	}
+	c.nodes.masters = now
 }
 
 // leave takes this node from the living.

@@ -8,17 +8,25 @@ import (
 	"github.com/sunzi-push/sunzi/push"
 )
 
-// receives hears what other nodes send, until ctx ends. The subscription
-// looks after its connection itself; each new one means that letters may have
-// been lost, and perhaps all of Redis.
+// receives hears what other nodes send, until ctx ends. Each new subscription
+// means that letters may have been lost, and perhaps all of Redis. Of a Redis
+// Cluster the map of slots is read again: the node's slot may have another
+// owner by now.
 func (c *Cluster) receives(ctx context.Context) {
 	for ctx.Err() == nil {
 		c.listen(ctx)
 		c.listens.Store(false)
+		if ctx.Err() == nil {
+			c.reloadSlots(ctx)
+		}
 		wait(ctx, c.cfg.Timeout)
 	}
 }
 
+// listen is the life of one subscription. A connection that answers proves
+// nothing: Redis ends a sharded subscription when the slot moves, and a master
+// that was demoted may keep one that nobody publishes to. So in silence the
+// node writes to itself, by the way that others write to it.
 func (c *Cluster) listen(ctx context.Context) {
 	sub := c.rdb.SSubscribe(ctx, c.channel(c.cfg.Node))
 	defer sub.Close() //nolint:errcheck // nothing is left to be said on it
@@ -30,8 +38,7 @@ func (c *Cluster) listen(ctx context.Context) {
 		switch {
 		case err == nil:
 		case isTimeout(err) && c.deps.Now().Sub(heard) < c.cfg.Lease:
-			// Silence is asked about, so that a dead connection shows.
-			if sub.Ping(ctx) == nil {
+			if c.echoes(ctx) {
 				continue
 			}
 			fallthrough
@@ -44,12 +51,30 @@ func (c *Cluster) listen(ctx context.Context) {
 		heard = c.deps.Now()
 		switch m := got.(type) {
 		case *redis.Subscription:
+			if m.Kind != "ssubscribe" {
+				c.deps.Log.Info("the subscription was ended by Redis; subscribing again", "kind", m.Kind)
+				return
+			}
 			c.listens.Store(true)
 			c.unsynced.resync()
 		case *redis.Message:
 			c.receive(m.Payload)
 		}
 	}
+}
+
+// echoes writes to this node, and is false where that is heard by nobody. Redis
+// away says nothing about the subscription; that it stays silent does.
+func (c *Cluster) echoes(ctx context.Context) bool {
+	l := letter{Kind: kindEcho, From: c.cfg.Node}
+	b, err := l.encode()
+	if err != nil {
+		return true
+	}
+	ctx, cancel := c.timeout(ctx)
+	defer cancel()
+	heard, err := c.rdb.SPublish(ctx, c.channel(c.cfg.Node), b).Result()
+	return err != nil || heard > 0
 }
 
 func isTimeout(err error) bool {
@@ -63,6 +88,9 @@ func (c *Cluster) receive(raw string) {
 	if err != nil {
 		c.met.letters.WithLabelValues("malformed").Inc()
 		c.deps.Log.Warn("a letter from another node was not understood", "err", err)
+		return
+	}
+	if l.Kind == kindEcho {
 		return
 	}
 	c.met.letters.WithLabelValues("received").Inc()

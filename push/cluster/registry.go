@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -69,41 +70,65 @@ func (c *Cluster) inSlot(i int) (keys []push.ClientKey) {
 // register writes one client's entry. A session that came just now wins over
 // all others; one that is written again never beats a higher generation of a
 // living node, since who is newer is then not known. The deadline is Redis'
-// time: a call that was held up counts as written again. Answers {given,
-// highest, won, node…}: given 0 where another node keeps the client; the nodes
-// are those whose entry was removed.
-// KEYS: client. ARGV: node, proposed, deadline (0: again), ttl, settle, living….
+// time: a call that was held up counts as written again. The field ":", which
+// no node is called, is the generation of the last session that came just now:
+// those below it are older for certain. A session that the registry has not
+// numbered yet is numbered above it, else a letter about that one, held up on
+// its way to a node that was cut off, would end it. Answers {given, highest, certain,
+// node…}: given 0 where another node keeps the client; certain 1 where it is
+// known who is newer; the nodes are those whose entry was removed.
+// KEYS: client. ARGV: node, proposed, deadline (0: again), ttl, settle,
+// given before (else a clock chose it, and says nothing of who is newer), living….
 const register = `
 local t = redis.call('TIME')
 local fresh = t[1] * 1000 + math.floor(t[2] / 1000) < tonumber(ARGV[3])
 local settle = ARGV[5] == '1'
 local living = {}
-for i = 6, #ARGV do living[ARGV[i]] = true end
+for i = 7, #ARGV do living[ARGV[i]] = true end
 local all = redis.call('HGETALL', KEYS[1])
 local gen = tonumber(ARGV[2])
-local highest, rival = 0, 0
+local highest, rival, mark = 0, 0, 0
 for i = 1, #all, 2 do
   local g = tonumber(all[i + 1])
   if g > highest then highest = g end
-  if all[i] ~= ARGV[1] and living[all[i]] and g > rival then rival = g end
+  if all[i] == ':' then
+    mark = g
+  elseif all[i] ~= ARGV[1] and living[all[i]] and g > rival then
+    rival = g
+  end
 end
 if settle and not fresh and rival > gen then
   redis.call('HDEL', KEYS[1], ARGV[1])
-  return {'0', string.format('%.0f', rival), '0'}
+  return {'0', string.format('%.0f', rival), ARGV[6] == '1' and gen < mark and '1' or '0'}
 end
 if settle and fresh and gen <= highest then gen = highest + 1 end
+if settle and ARGV[6] == '0' and gen <= mark then gen = mark + 1 end
 local told = {string.format('%.0f', gen), string.format('%.0f', highest), fresh and '1' or '0'}
 for i = 1, #all, 2 do
-  if settle and all[i] ~= ARGV[1] and tonumber(all[i + 1]) < gen then
+  if settle and all[i] ~= ARGV[1] and all[i] ~= ':' and tonumber(all[i + 1]) < gen then
     redis.call('HDEL', KEYS[1], all[i])
     told[#told + 1] = all[i]
   end
 end
 redis.call('HSET', KEYS[1], ARGV[1], told[1])
+if settle and fresh then redis.call('HSET', KEYS[1], ':', told[1]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return told`
 
-var registerScript = redis.NewScript(register)
+// unregister removes a node's entry. What is known of generations stays for as
+// long as letters about them may be under way.
+// KEYS: client. ARGV: node, for how long in ms.
+const unregister = `
+redis.call('HDEL', KEYS[1], ARGV[1])
+if redis.call('HLEN', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], ':') == 1 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return {}`
+
+var registerScript, unregisterScript = redis.NewScript(register), redis.NewScript(unregister)
+
+// mark is the field of a client's hash that is no node.
+const mark = ":"
 
 // entry is one client's turn in a pipeline.
 type entry struct {
@@ -127,9 +152,9 @@ func (c *Cluster) sync(ctx context.Context, keys []push.ClientKey) bool {
 		}
 		sl.mu.Unlock()
 	}
-	err := c.write(ctx, entries, registerScript.EvalSha)
-	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		err = c.write(ctx, entries, registerScript.Eval)
+	err := c.write(ctx, entries, (*redis.Script).EvalSha)
+	if slices.ContainsFunc(entries, func(e entry) bool { return e.cmd != nil && redis.HasErrorPrefix(e.cmd.Err(), "NOSCRIPT") }) {
+		err = c.write(ctx, entries, (*redis.Script).Eval)
 	}
 	if err != nil && ctx.Err() == nil {
 		c.met.errors.WithLabelValues("register").Inc()
@@ -162,7 +187,7 @@ type telling struct {
 	reason string
 }
 
-type eval func(ctx context.Context, r redis.Scripter, keys []string, args ...any) *redis.Cmd
+type eval func(s *redis.Script, ctx context.Context, r redis.Scripter, keys []string, args ...any) *redis.Cmd
 
 func (c *Cluster) write(ctx context.Context, entries []entry, run eval) error {
 	ctx, cancel := c.timeout(ctx)
@@ -175,15 +200,15 @@ func (c *Cluster) write(ctx context.Context, entries []entry, run eval) error {
 			continue // written in the first go
 		}
 		if e.held == nil {
-			pipe.HDel(ctx, c.clientKey(e.key), c.cfg.Node)
+			e.cmd = run(unregisterScript, ctx, pipe, []string{c.clientKey(e.key)}, c.cfg.Node, 3*c.cfg.Lease.Milliseconds())
 			continue
 		}
 		args := []any{c.cfg.Node, max(e.copy.given, e.copy.proposed), c.deadline(e.copy),
-			c.cfg.Registered.Milliseconds(), flag(c.cfg.PerClient == 1)}
+			c.cfg.Registered.Milliseconds(), flag(c.cfg.PerClient == 1), flag(e.copy.given != 0)}
 		for _, n := range living {
 			args = append(args, n)
 		}
-		e.cmd = run(ctx, pipe, []string{c.clientKey(e.key)}, args...)
+		e.cmd = run(registerScript, ctx, pipe, []string{c.clientKey(e.key)}, args...)
 	}
 	_, err := pipe.Exec(ctx)
 	return err
@@ -202,18 +227,22 @@ func (c *Cluster) deadline(h held) int64 {
 // settle acts on what the registry said of one client, and reports whether it
 // was registered for the first time.
 func (c *Cluster) settle(e *entry, told tellings) bool {
-	if e.cmd == nil {
+	if e.held == nil || e.cmd == nil {
 		return false
 	}
 	got, err := e.cmd.StringSlice()
 	if err != nil || len(got) < 3 {
 		return false
 	}
-	gen, highest, fresh := number(got[0]), number(got[1]), got[2] == "1"
+	gen, highest := number(got[0]), number(got[1])
+	code, reason, why := closeUnsettled, unsettledDelay, "unsettled"
+	if got[2] == "1" {
+		code, reason, why = push.CloseReplaced, "a newer connection of this client took over", "replaced"
+	}
 	if gen == 0 {
-		c.met.closed.WithLabelValues("unsettled").Inc()
-		c.deps.Log.Info("another node has a later session of this client", "client", e.key.String(), "generation", highest)
-		e.copy.session.Close(closeUnsettled, unsettledDelay)
+		c.met.closed.WithLabelValues(why).Inc()
+		c.deps.Log.Info("another node has a later session of this client", "client", e.key.String(), "generation", highest, "order", why)
+		e.copy.session.Close(code, reason)
 		return false
 	}
 	sl := c.slot(e.key)
@@ -221,10 +250,6 @@ func (c *Cluster) settle(e *entry, told tellings) bool {
 	first := e.held.given == 0
 	e.held.given = gen
 	sl.mu.Unlock()
-	code, reason := closeUnsettled, unsettledDelay
-	if fresh {
-		code, reason = push.CloseReplaced, "a newer connection of this client took over"
-	}
 	losers := got[3:]
 	if c.cfg.PerClient == 1 && first && e.copy.tried {
 		losers = c.others() // an earlier try may have removed entries unheard

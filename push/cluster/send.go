@@ -129,14 +129,13 @@ func (c *Cluster) sendHints(ctx context.Context, places []push.Placement) {
 	for i, p := range places {
 		keys[i] = p.Client
 	}
-	owners, err := c.owners(ctx, keys)
-	if err != nil {
-		c.met.hints.WithLabelValues("dropped").Add(float64(len(places)))
-		return
-	}
+	owners, _ := c.owners(ctx, keys) // an error has been counted
 	byNode := map[string][]place{}
-	told := 0
+	told, unknown := 0, 0
 	for i, p := range places {
+		if owners[i] == nil {
+			unknown++
+		}
 		if p.Seq == 0 || len(owners[i]) == 0 {
 			continue
 		}
@@ -145,16 +144,26 @@ func (c *Cluster) sendHints(ctx context.Context, places []push.Placement) {
 			byNode[node] = append(byNode[node], place{Realm: p.Client.Realm, ID: p.Client.ID, Seq: p.Seq})
 		}
 	}
-	c.met.hints.WithLabelValues("nobody").Add(float64(len(places) - told))
 	letters := make([]parcel, 0, len(byNode))
 	for node, to := range byNode {
 		letters = append(letters, parcel{node: node, letter: letter{Kind: kindHint, Keys: to}})
 	}
-	if c.publish(ctx, letters) != nil {
-		c.met.hints.WithLabelValues("dropped").Add(float64(told))
-		return
+	heard, _ := c.publish(ctx, letters) // the same
+	missed := map[push.ClientKey]bool{}
+	for i, ok := range heard {
+		for _, p := range letters[i].letter.Keys {
+			missed[p.key()] = missed[p.key()] || !ok
+		}
 	}
-	c.met.hints.WithLabelValues("sent").Add(float64(told))
+	dropped := 0
+	for _, m := range missed {
+		if m {
+			dropped++
+		}
+	}
+	c.met.hints.WithLabelValues("nobody").Add(float64(len(places) - told - unknown))
+	c.met.hints.WithLabelValues("dropped").Add(float64(unknown + dropped))
+	c.met.hints.WithLabelValues("sent").Add(float64(told - dropped))
 }
 
 // sendParcels sends the parcel with what else waits, up to some.
@@ -170,7 +179,7 @@ func (c *Cluster) sendParcels(ctx context.Context, first parcel) {
 		break
 	}
 	// An error has been counted; what is sent here may be lost.
-	_ = c.publish(ctx, ready)
+	_, _ = c.publish(ctx, ready)
 }
 
 // addressed appends the parcel, once for each node that it is for.
@@ -219,15 +228,18 @@ func (c *Cluster) others() (nodes []string) {
 	return nodes
 }
 
-// publish sends letters to nodes in one pipeline. What fails is counted.
-func (c *Cluster) publish(ctx context.Context, parcels []parcel) error {
+// publish sends letters to nodes in one pipeline, and says which were heard: a
+// node whose subscription does not stand hears nothing, though it lives. What
+// was not heard is counted; an error is Redis'.
+func (c *Cluster) publish(ctx context.Context, parcels []parcel) (heard []bool, err error) {
+	heard = make([]bool, len(parcels))
 	if len(parcels) == 0 {
-		return nil
+		return heard, nil
 	}
 	ctx, cancel := c.timeout(ctx)
 	defer cancel()
 	pipe := c.rdb.Pipeline()
-	var cmds []*redis.IntCmd
+	cmds := make([]*redis.IntCmd, len(parcels)) // nil: not sent
 	for i := range parcels {
 		l := &parcels[i].letter
 		l.From = c.cfg.Node
@@ -236,14 +248,18 @@ func (c *Cluster) publish(ctx context.Context, parcels []parcel) error {
 			c.deps.Log.Error("a letter to another node was dropped", "err", err)
 			continue
 		}
-		cmds = append(cmds, pipe.SPublish(ctx, c.channel(parcels[i].node), b))
+		cmds[i] = pipe.SPublish(ctx, c.channel(parcels[i].node), b)
 	}
-	_, err := pipe.Exec(ctx)
-	if err != nil {
+	if _, err = pipe.Exec(ctx); err != nil {
 		c.met.errors.WithLabelValues("publish").Inc()
-		c.met.letters.WithLabelValues("dropped").Add(float64(len(parcels)))
-		return err
 	}
-	c.met.letters.WithLabelValues("sent").Add(float64(len(cmds)))
-	return nil
+	for i, cmd := range cmds {
+		heard[i] = cmd != nil && cmd.Err() == nil && cmd.Val() > 0
+		outcome := "dropped"
+		if heard[i] {
+			outcome = "sent"
+		}
+		c.met.letters.WithLabelValues(outcome).Inc()
+	}
+	return heard, err
 }

@@ -131,3 +131,33 @@ func TestEntryWrittenAgainNeverBeatsAHigherGeneration(t *testing.T) {
 		t.Error("the higher did not stay")
 	}
 }
+
+// A node that was cut off hears late of a takeover that has long had its day:
+// the client came back to it meanwhile, unseen by the registry.
+func TestALateLetterDoesNotEndALaterSession(t *testing.T) {
+	r := daemons.StartRedis(t)
+	a, b := start(t, r.URL(), "a"), start(t, r.URL(), "b")
+	together(t, a, b)
+	key := client("x")
+	a.table.gen *= 2 // a gives higher numbers
+	a.attach(key)
+	eventually(t, "registered at a", func() bool { return b.sees(key) })
+	taken, _ := a.holds(key)
+	a.detach(key)
+	eventually(t, "gone from a", func() bool { return !b.sees(key) })
+	back := &session{}
+	b.table.Attach(key, back)
+	b.slot(key).mu.Lock()
+	b.slot(key).of[key] = &held{session: back, proposed: 5} // came at no time: not just now
+	b.slot(key).mu.Unlock()
+	b.unsynced.add(key)
+	eventually(t, "registered at b", func() bool { return a.sees(key) })
+	a.post(parcel{node: "b", letter: letter{Kind: kindBelow, Closing: &push.Closing{Code: push.CloseReplaced},
+		Keys: []place{{Realm: key.Realm, ID: key.ID, Seq: taken.given}}}})
+	a.hint(key, 9)
+	a.Notify([]push.ClientKey{key}, push.Notice{})
+	eventually(t, "what came after the letter is there", func() bool { return back.offered(9) && back.noticed() == 1 })
+	if code := back.closed(); code != 0 {
+		t.Errorf("closed with %d", code)
+	}
+}

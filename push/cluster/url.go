@@ -96,11 +96,18 @@ func newClient(o *redis.UniversalOptions, timeout time.Duration, dial dialer) re
 	o.ContextTimeoutEnabled = true
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	redis.SetLogger(quiet{})
 	if dial != nil {
 		o.Dialer = secured(dial, timeout, o.TLSConfig)
 	}
 	return redis.NewUniversalClient(o)
 }
+
+// quiet keeps go-redis from writing to stderr past the operator's log, in a form
+// of its own: what it has to say comes back as errors.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
 
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 

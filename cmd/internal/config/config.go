@@ -155,11 +155,12 @@ type Store struct {
 
 // Cluster is how nodes that share a database find each other.
 type Cluster struct {
-	Redis     Secret        `koanf:"redis" doc:"Redis that joins the nodes: redis://:password@host:6379/0, redis+sentinel://host:26379,host:26379/mymaster, redis+cluster://host:6379,host:6379; rediss for TLS. Empty: one node alone. Without it nodes that share a database deliver at the next head_sweep only."`
-	Prefix    string        `koanf:"prefix" doc:"Begins every key in Redis, so that several clusters may share one."`
-	Lease     time.Duration `koanf:"lease" doc:"How long a node that says nothing counts as living: the time after which a crashed node's clients are offline, and its node number is free. Shorter notices sooner, and lets a slow network take living nodes for dead."`
-	Timeout   time.Duration `koanf:"timeout" doc:"Longest time for one call to Redis. Pushes do not wait for it."`
-	HeadSweep time.Duration `koanf:"head_sweep" doc:"How often the mailboxes of connected clients are looked at where several nodes share a database: how late a push may be whose hint was lost. Shorter costs reads."`
+	Redis       Secret        `koanf:"redis" doc:"Redis that joins the nodes: redis://:password@host:6379/0, redis+sentinel://host:26379,host:26379/mymaster, redis+cluster://host:6379,host:6379; rediss for TLS. Empty: one node alone. Without it nodes that share a database deliver at the next head_sweep only."`
+	Prefix      string        `koanf:"prefix" doc:"Begins every key in Redis, so that several clusters may share one."`
+	Lease       time.Duration `koanf:"lease" doc:"How long a node that says nothing counts as living: the time after which a crashed node's clients are offline. Shorter notices sooner, and lets a slow network take living nodes for dead."`
+	NumberLease time.Duration `koanf:"number_lease" doc:"How long a node may issue IDs under its number after it last reached the database, which live-only pushes need: for so long they go on while the database takes no writes, and a crashed node's number, one of 1024, is taken."`
+	Timeout     time.Duration `koanf:"timeout" doc:"Longest time for one call to Redis. Pushes do not wait for it."`
+	HeadSweep   time.Duration `koanf:"head_sweep" doc:"How often the mailboxes of connected clients are looked at where several nodes share a database: how late a push may be whose hint was lost. Shorter costs reads."`
 }
 
 // Snowflake is how IDs are made.
@@ -217,7 +218,7 @@ func Default() Config {
 			Sync: "full", Timeout: 5 * time.Second, Queue: 4096, Connections: 4, OfflineKeep: time.Hour,
 		},
 		Cluster: Cluster{
-			Prefix: "sunzi", Lease: 10 * time.Second, Timeout: 500 * time.Millisecond, HeadSweep: 10 * time.Second,
+			Prefix: "sunzi", Lease: 10 * time.Second, NumberLease: 10 * time.Minute, Timeout: 500 * time.Millisecond, HeadSweep: 10 * time.Second,
 		},
 		Snowflake: Snowflake{Origin: snowflake.DefaultOrigin},
 		Log:       Log{Level: "info", Format: "text", MaxSize: 100 << 20, MaxAge: 14 * 24 * time.Hour, MaxFiles: 20},

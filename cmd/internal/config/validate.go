@@ -175,6 +175,7 @@ func (c Config) checkRest(p *checks) {
 func (c Config) checkCluster(p *checks) {
 	k := c.Cluster
 	within(p, "cluster.lease", k.Lease, 3*time.Second, time.Minute)
+	within(p, "cluster.number_lease", k.NumberLease, k.Lease, 24*time.Hour)
 	within(p, "cluster.timeout", k.Timeout, 10*time.Millisecond, k.Lease)
 	within(p, "cluster.head_sweep", k.HeadSweep, time.Second, time.Hour)
 	if k.Redis == "" {

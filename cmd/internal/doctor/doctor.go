@@ -1,8 +1,8 @@
 // Package doctor looks at a machine as a server of a given configuration would
 // find it, and says what to do about what it finds. It changes nothing.
 //
-// Read first: [Examine], then machine.go and services.go for the checks. It may
-// run beside a server of the same configuration.
+// Read first: [Examine], then machine.go, services.go and redis.go for the
+// checks. It may run beside a server of the same configuration.
 package doctor
 
 import (
@@ -53,6 +53,7 @@ var checks = []check{
 	{"admin.listen", func(ctx context.Context, c *config.Config) Finding { return port(ctx, c.Admin.Listen, "/livez") }},
 	{"store", storeFile},
 	{"durability", durability},
+	{"redis", joined},
 	{"certificate", certificate},
 }
 

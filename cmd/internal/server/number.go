@@ -19,7 +19,8 @@ import (
 type number struct {
 	// static
 	store  *store.Store
-	ttl    time.Duration
+	ttl    time.Duration // of the lease
+	every  time.Duration // it is renewed; a lost one is noticed within that
 	origin time.Time
 	log    *slog.Logger
 
@@ -29,7 +30,7 @@ type number struct {
 
 // leaseNumber takes a number. It blocks for as long as the store does.
 func leaseNumber(ctx context.Context, s *Server, after int64) (*number, error) {
-	n := &number{store: s.store, ttl: s.cfg.Cluster.Lease, origin: s.cfg.Snowflake.Origin, log: s.log}
+	n := &number{store: s.store, ttl: s.cfg.Cluster.NumberLease, every: s.cfg.Cluster.Lease / 3, origin: s.cfg.Snowflake.Origin, log: s.log}
 	return n, n.take(ctx, after)
 }
 
@@ -54,10 +55,12 @@ func (n *number) take(ctx context.Context, after int64) error {
 // TryNext issues an ID, or answers that the lease is over.
 func (n *number) TryNext() (int64, error) { return n.ids.Load().TryNext() }
 
-// run renews the lease three times in its life, and takes another number where
-// it was lost, until ctx ends; then it gives the number back.
+// run renews the lease, and takes another number where it was lost, until ctx
+// ends; then it gives the number back. The lease is long, so that IDs go on while
+// the database takes no writes, and is renewed often all the same: a database
+// that forgot the number, as one that failed over may, gives it to another.
 func (n *number) run(ctx context.Context) {
-	tick := time.NewTicker(n.ttl / 3)
+	tick := time.NewTicker(n.every)
 	defer tick.Stop()
 	for {
 		select {
@@ -71,7 +74,7 @@ func (n *number) run(ctx context.Context) {
 }
 
 func (n *number) renew(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, n.ttl/3)
+	ctx, cancel := context.WithTimeout(ctx, n.every)
 	defer cancel()
 	lease, err := n.store.RenewLease(ctx, n.lease, n.ttl)
 	switch {
