@@ -139,6 +139,7 @@ func (s *Store) leasing(ctx context.Context, f func(context.Context, *sql.Tx) er
 	defer cancel()
 	for {
 		err := s.leaseOnce(ctx, f)
+		s.wrote(err)
 		switch {
 		case err == nil, errors.Is(err, ErrLeaseLost), errors.Is(err, ErrNoNumber):
 			return err

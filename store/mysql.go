@@ -55,8 +55,12 @@ var mysqlEngine = engine{
 }
 
 // idleWriter is how long the server keeps the writer's connection without a
-// word: the locks of a transaction that lost its client end with it.
-const idleWriter = 30 * time.Second
+// word, in seconds: a node that is paused inside a transaction holds up pushes
+// to the same clients on all others, until its locks end with the connection.
+// One that is idle in health is closed as well; the next commit group opens
+// another, which costs it a connection and no caller an error. MariaDB and TiDB
+// could end transactions alone, by variables that no two servers share.
+func idleWriter(timeout time.Duration) int { return max(1, int((timeout+time.Second-1)/time.Second)) }
 
 // openMySQL opens a pool of connections. No call on them hangs: connecting,
 // reading and writing end by themselves, and so does waiting for a row.
@@ -85,7 +89,7 @@ func openMySQL(ctx context.Context, cfg *Config, use poolUse) (*sql.DB, error) {
 	c.Params["time_zone"] = "'+00:00'" // a clock without summer time, for leases
 	c.Params["innodb_lock_wait_timeout"] = strconv.Itoa(max(1, int(limit/(2*time.Second))))
 	if use == forWriting {
-		c.Params["wait_timeout"] = strconv.Itoa(int(idleWriter / time.Second))
+		c.Params["wait_timeout"] = strconv.Itoa(idleWriter(cfg.Timeout))
 	}
 	connector, err := mysql.NewConnector(c)
 	if err != nil {

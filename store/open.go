@@ -27,6 +27,7 @@ type Store struct {
 	ended   chan struct{} // closed by the writer when it returns
 
 	listener atomic.Pointer[push.CommitListener]
+	trouble  atomic.Pointer[trouble] // nil: the last write was committed
 	stmts    sync.Map // of the read pool: SQL text to *sql.Stmt
 	close    sync.Once
 	closeErr error // by the writer until it ended, then by Close
@@ -125,13 +126,6 @@ func (s *Store) Close() error {
 		}
 	})
 	return s.closeErr
-}
-
-// Ping asks the database whether it answers, for /readyz.
-func (s *Store) Ping(ctx context.Context) error {
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
-	return failed(s.read.PingContext(ctx))
 }
 
 // lockFolder takes the folder's lock, so that one server at a time has the

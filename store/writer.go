@@ -178,10 +178,11 @@ func (w *writer) commit(group []*op) {
 	}
 	until := time.Now().Add(w.store.cfg.Timeout)
 	err := w.attempts(group, until)
+	w.store.wrote(err)
 	if err == nil {
 		return
 	}
-	lost := errors.Is(err, errCommit) || errors.Is(err, errUnknown) || w.store.cfg.engine.broken(err)
+	lost := w.store.beyond(err)
 	w.store.cfg.Log.Warn("a commit group was rolled back", "operations", len(group), "connection_lost", lost, "err", err)
 	if lost || len(group) == 1 {
 		w.disconnect() // what the next transaction sees is read from the file again
@@ -194,7 +195,9 @@ func (w *writer) commit(group []*op) {
 			settle(group[i:], failed(err))
 			return
 		}
-		if err := w.attempts(group[i:i+1], until); err != nil {
+		err := w.attempts(group[i:i+1], until)
+		w.store.wrote(err)
+		if err != nil {
 			w.store.cfg.Log.Error("an operation failed in the database", "err", err)
 			w.disconnect()
 			settle(group[i:i+1], told(err))

@@ -147,7 +147,7 @@ type Store struct {
 	Path        string        `koanf:"path" doc:"The SQLite file. Empty: sunzi.db in the data folder."`
 	DSN         Secret        `koanf:"dsn" doc:"MySQL, MariaDB or TiDB instead of the file: user:password@tcp(host:3306)/sunzi, best from the environment. Any number of nodes may share it; each leases its node number there."`
 	Sync        string        `koanf:"sync" doc:"When a commit is durable: full flushes before each answer; normal may lose the last answers at a power cut; off may lose the file."`
-	Timeout     time.Duration `koanf:"timeout" doc:"Longest time for one call to the store, waiting included. Beyond it a push is answered with 503 or 504."`
+	Timeout     time.Duration `koanf:"timeout" doc:"Longest time for one call to the store, waiting included. Beyond it a push is answered with 503 or 504. On MySQL it is also how long the locks of a node that stands still hold up others."`
 	Queue       int           `koanf:"queue" doc:"Writes that may wait for the next commit group; more wait at the door."`
 	Connections int           `koanf:"connections" doc:"Connections that read. More serve more replays at once and cost a few MiB each."`
 	OfflineKeep time.Duration `koanf:"offline_keep" doc:"How long an acked push of store=offline stays, unseen by history, so that its status can be asked for."`
@@ -215,7 +215,7 @@ func Default() Config {
 			RefreshAge: a.RefreshAge, Grace: a.Grace, Leeway: a.Leeway,
 		},
 		Store: Store{
-			Sync: "full", Timeout: 5 * time.Second, Queue: 4096, Connections: 4, OfflineKeep: time.Hour,
+			Sync: "full", Timeout: 4 * time.Second, Queue: 4096, Connections: 4, OfflineKeep: time.Hour,
 		},
 		Cluster: Cluster{
 			Prefix: "sunzi", Lease: 10 * time.Second, NumberLease: 10 * time.Minute, Timeout: 500 * time.Millisecond, HeadSweep: 10 * time.Second,

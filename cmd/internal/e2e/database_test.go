@@ -26,7 +26,7 @@ func TestWhileTheDatabaseHangsOnlyLivePushesPass(t *testing.T) {
 	liveOnly(t, a, "ann", p)
 	began := time.Now()
 	refuses(t, a, pushTo("ann", "refused"))
-	if took := time.Since(began); took > 15*time.Second { // store.timeout is 5 s; this machine may be busy
+	if took := time.Since(began); took > 15*time.Second { // store.timeout is 4 s; this machine may be busy
 		t.Errorf("refused after %s", took)
 	}
 	unready(t, admin, "store")
@@ -73,11 +73,7 @@ func TestAReadOnlyDatabaseRefusesAndLosesNothing(t *testing.T) {
 	if _, got := arrive(t, b, bob, plainHello); len(got) == 0 || got[0].Type != "welcome" {
 		t.Errorf("a client that comes meanwhile got %+v", got)
 	}
-	if r := ready(t, admin); r.status == 0 {
-		t.Errorf("/readyz: %+v", r)
-	} else {
-		t.Logf("/readyz meanwhile: %+v", r)
-	}
+	unready(t, admin, "store")
 	n.sql("SET GLOBAL read_only = 0")
 	wantReady(t, admin, false)
 	l.judge()
@@ -155,7 +151,7 @@ func TestAFullDiskOfTheDatabaseLosesNothing(t *testing.T) {
 		return err == nil && (ans.status == http.StatusServiceUnavailable || ans.status == http.StatusGatewayTimeout)
 	})
 	liveOnly(t, a, "ann", p)
-	t.Logf("/readyz meanwhile: %+v; MariaDB alive: %t", ready(t, admin), n.db.Alive())
+	unready(t, admin, "store")
 	l.refusals(3)
 	_ = os.Remove(full)
 	n.db.Kill()

@@ -106,10 +106,13 @@ func (l *load) produce(ctx context.Context, p int) {
 	}
 }
 
-// try says whether the push is settled.
+// try says whether the push is settled, at any node.
 func (l *load) try(ctx context.Context, a *accepted) bool {
+	return l.tryAt(ctx, l.nodes[rand.IntN(len(l.nodes))], a)
+}
+
+func (l *load) tryAt(ctx context.Context, s *server, a *accepted) bool {
 	key := fmt.Sprintf("p%d-%d", a.data.Producer, a.data.N)
-	s := l.nodes[rand.IntN(len(l.nodes))]
 	ans, err := s.do(ctx, request{method: "POST", path: "/v1/push", key: key, body: pushTo(a.client, a.data)})
 	if err != nil || ans.status == http.StatusServiceUnavailable || ans.status == http.StatusGatewayTimeout {
 		return false
