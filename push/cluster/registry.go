@@ -249,7 +249,13 @@ func (c *Cluster) settle(e *entry, told tellings) bool {
 	sl.mu.Lock()
 	first := e.held.given == 0
 	e.held.given = gen
+	went := sl.of[e.key] == nil
 	sl.mu.Unlock()
+	if went {
+		// The write was held up, and the client may have gone where the others
+		// would be told to close it. Its entry goes; theirs is found by a look.
+		return false
+	}
 	losers := got[3:]
 	if c.cfg.PerClient == 1 && first && e.copy.tried {
 		losers = c.others() // an earlier try may have removed entries unheard
