@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -201,4 +202,11 @@ func TestATakeoverIsToldAgainToANodeThatDidNotHear(t *testing.T) {
 		defer b.unheard.mu.Unlock()
 		return len(b.unheard.of) == 0 && g.Healthy() == nil
 	})
+}
+
+func TestAClientIsInABatchOnce(t *testing.T) {
+	x, y, z := client("x"), client("y"), client("z")
+	if got := union([]push.ClientKey{x, y}, []push.ClientKey{y, z}); !slices.Equal(got, []push.ClientKey{x, y, z}) {
+		t.Errorf("%v", got)
+	}
 }
