@@ -37,7 +37,9 @@ func (c *Cluster) registers(ctx context.Context) {
 			todo, next, left = c.inSlot(next), (next+1)%slots, left-1
 		}
 		if n := min(batch-len(keys), len(todo)); n > 0 && limit.WaitN(ctx, n) == nil {
-			keys, todo = append(keys, todo[:n]...), todo[n:]
+			// Not twice in one batch: both would count as just come, and the
+			// second would win over whoever took over in between.
+			keys, todo = union(keys, todo[:n]), todo[n:]
 		}
 		if len(keys) > 0 && !c.sync(ctx, keys) {
 			for _, k := range keys {
@@ -55,6 +57,19 @@ func (c *Cluster) registers(ctx context.Context) {
 			left = max(left, 1)
 		}
 	}
+}
+
+func union(keys, more []push.ClientKey) []push.ClientKey {
+	known := make(map[push.ClientKey]bool, len(keys))
+	for _, k := range keys {
+		known[k] = true
+	}
+	for _, k := range more {
+		if !known[k] {
+			keys = append(keys, k)
+		}
+	}
+	return keys
 }
 
 func (c *Cluster) inSlot(i int) (keys []push.ClientKey) {
@@ -249,7 +264,13 @@ func (c *Cluster) settle(e *entry, told tellings) bool {
 	sl.mu.Lock()
 	first := e.held.given == 0
 	e.held.given = gen
+	went := sl.of[e.key] == nil
 	sl.mu.Unlock()
+	if went {
+		// The write was held up, and the client may have gone where the others
+		// would be told to close it. Its entry goes; theirs is found by a look.
+		return false
+	}
 	losers := got[3:]
 	if c.cfg.PerClient == 1 && first && e.copy.tried {
 		losers = c.others() // an earlier try may have removed entries unheard

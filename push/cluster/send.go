@@ -178,8 +178,14 @@ func (c *Cluster) sendParcels(ctx context.Context, first parcel) {
 		}
 		break
 	}
-	// An error has been counted; what is sent here may be lost.
-	_, _ = c.publish(ctx, ready)
+	// An error has been counted; what is sent here may be lost, but for
+	// takeovers: two sessions of a client would stay.
+	heard, _ := c.publish(ctx, ready)
+	for i, ok := range heard {
+		if !ok && ready[i].letter.Kind == kindBelow {
+			c.keepTelling(ready[i : i+1])
+		}
+	}
 }
 
 // addressed appends the parcel, once for each node that it is for.

@@ -1,8 +1,11 @@
 package cluster
 
 import (
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/sunzi-push/sunzi/push"
 	"github.com/sunzi-push/sunzi/push/pushtest/daemons"
@@ -159,5 +162,51 @@ func TestALateLetterDoesNotEndALaterSession(t *testing.T) {
 	eventually(t, "what came after the letter is there", func() bool { return back.offered(9) && back.noticed() == 1 })
 	if code := back.closed(); code != 0 {
 		t.Errorf("closed with %d", code)
+	}
+}
+
+func TestASessionThatWentWhileItWasWrittenClosesNobody(t *testing.T) {
+	r := daemons.StartRedis(t)
+	a, b := start(t, r.URL(), "a"), start(t, r.URL(), "b")
+	together(t, a, b)
+	key := client("x")
+	newer := a.attach(key)
+	eventually(t, "registered at a", func() bool { return b.sees(key) })
+	went := &held{session: &session{}, proposed: 5, came: time.Now()} // no longer in b's table
+	e := entry{key: key, held: went, copy: *went}
+	entries := []entry{e}
+	if err := b.write(t.Context(), entries, (*redis.Script).Eval); err != nil {
+		t.Fatal(err)
+	}
+	told := tellings{}
+	if b.settle(&entries[0], told) || len(told) != 0 || newer.closed() != 0 {
+		t.Errorf("told %v", told)
+	}
+}
+
+func TestATakeoverIsToldAgainToANodeThatDidNotHear(t *testing.T) {
+	r := daemons.StartRedis(t)
+	b := start(t, r.URL(), "b")
+	together(t, b)
+	key := client("x")
+	ghost(t, b, key)
+	b.attach(key) // takes over from the ghost
+	eventually(t, "what was not heard is kept", func() bool {
+		b.unheard.mu.Lock()
+		defer b.unheard.mu.Unlock()
+		return len(b.unheard.of) > 0
+	})
+	g := start(t, r.URL(), "ghost")
+	eventually(t, "and told", func() bool {
+		b.unheard.mu.Lock()
+		defer b.unheard.mu.Unlock()
+		return len(b.unheard.of) == 0 && g.Healthy() == nil
+	})
+}
+
+func TestAClientIsInABatchOnce(t *testing.T) {
+	x, y, z := client("x"), client("y"), client("z")
+	if got := union([]push.ClientKey{x, y}, []push.ClientKey{y, z}); !slices.Equal(got, []push.ClientKey{x, y, z}) {
+		t.Errorf("%v", got)
 	}
 }

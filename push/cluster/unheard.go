@@ -8,10 +8,12 @@ import (
 )
 
 // A living node may be deaf for a while: its subscription broke, and the next
-// does not stand yet. Hints and takeovers that it misses are found by sweeps.
-// Nothing sweeps for revoked tokens, so those are told until they are heard.
+// does not stand yet, as when it has only just started. Hints that it misses are
+// found by the sweep of heads. Nothing sweeps for revoked tokens, and takeovers
+// would wait for a look: those are told until they are heard. Both may come late:
+// they say which sessions they mean.
 
-// unheard are revocations that a node did not answer.
+// unheard are revocations and takeovers that a node did not hear.
 type unheard struct {
 	mu sync.Mutex
 	of []parcel // guarded by mu; at most Config.OutboxLen
@@ -37,7 +39,7 @@ func (u *unheard) take() []parcel {
 	return all
 }
 
-// tellAgain tells revocations to those that have not heard them, until ctx
+// tellAgain tells them to those that have not heard them, until ctx
 // ends. A node that died needs none.
 func (c *Cluster) tellAgain(ctx context.Context) {
 	for wait(ctx, c.cfg.Beat) {
@@ -59,6 +61,6 @@ func (c *Cluster) tellAgain(ctx context.Context) {
 
 func (c *Cluster) keepTelling(parcels []parcel) {
 	if n := c.unheard.add(c.cfg.OutboxLen, parcels...); n > 0 {
-		c.deps.Log.Error("revocations were not told to other nodes: sessions of revoked tokens may be open there", "letters", n)
+		c.deps.Log.Error("too much is left to be told to other nodes: sessions of revoked tokens may be open there", "letters", n)
 	}
 }

@@ -147,6 +147,8 @@ func TestAClientThatComesToAnotherNodeIsReplaced(t *testing.T) {
 	a, b := n.start(), n.start()
 	tok := register(t, a, "ann")
 	first, _ := arrive(t, a, tok, plainHello)
+	// Of two that come within milliseconds, Redis says which is the newer.
+	eventually(t, "the first is known to the other node", func() bool { return stateOfClient(t, b, "ann").Online })
 	second, _ := arrive(t, b, tok, plainHello)
 	first.WantClose(4007)
 	id := a.push(t, pushTo("ann", "x"))
