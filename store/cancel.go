@@ -56,12 +56,12 @@ func (t *tx) stop(realm *string, id int64, step *cancelled) error {
 		return err
 	}
 	var p pushRow
-	recorded, err := t.row(pushQuery+t.cfg.engine.forUpdate, []any{id}, &p.realm, &p.accepted, &p.state)
+	recorded, err := t.row(pushQuery+t.cfg.engine.forUpdate, []any{id}, &p.realm, &p.accepted, &p.state, &p.placed)
 	if err != nil {
 		return err
 	}
 	if !recorded {
-		found, err := t.row(`SELECT realm FROM offline_message WHERE id = ? LIMIT 1`, []any{id}, &p.realm)
+		found, err := t.row(`SELECT realm FROM offline_message WHERE id = ?`+retained+` LIMIT 1`, []any{id, unixMS(t.now)}, &p.realm)
 		if err != nil {
 			return err
 		}

@@ -35,6 +35,9 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (int, error
 		n, err = s.steps(ctx, limit-done, c)
 		done += n
 	}
+	if err == nil && done < limit {
+		err = s.turn(ctx, now)
+	}
 	return done, err
 }
 
@@ -101,6 +104,9 @@ func (s *Store) sweeps(now time.Time) []chore {
 		sweep(`member`, `realm, grp, client_id, joined_epoch`, `left_epoch IS NOT NULL AND left_epoch > ? AND `+notNeeded, ``, 0),
 	}
 	if eng.shared {
+		// Index: retired's primary key.
+		chores = append(chores, chore{`SELECT 1 FROM retired WHERE id = 1 AND after_id < upto_id AND upto_id > ?`, 0,
+			func(t *tx, limit int) (int, error) { return t.retire(limit) }})
 		// Index: commit_token_at.
 		chores = append(chores, sweep(`commit_token`, `token`, `at < ?`, ` ORDER BY at`, before(keepTokens)))
 	}

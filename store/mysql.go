@@ -43,8 +43,9 @@ var mysqlEngine = engine{
 	byCollapseKey:  ` FORCE INDEX (offline_message_collapse) `,
 	byMemberClient: ` FORCE INDEX (member_client) `,
 	byPrimary:      ` FORCE INDEX (PRIMARY) `,
-	ended:          `status IN (1, 2, 3, 4, 5, 6, 7) AND due <= ?`, // index: offline_message_due
-	endedOrder:     ` ORDER BY status, due`,
+	// Those that were acked go with their partition. Index: offline_message_due.
+	ended:      `status IN (2, 3, 4, 5, 6, 7) AND due <= ?`,
+	endedOrder: ` ORDER BY status, due`,
 
 	// MariaDB reads the whole table for DELETE … IN (SELECT …).
 	remove: func(table, _, where, order string) string {

@@ -27,8 +27,9 @@ type Store struct {
 	ended   chan struct{} // closed by the writer when it returns
 
 	listener atomic.Pointer[push.CommitListener]
-	trouble  atomic.Pointer[trouble] // nil: the last write was committed
-	stmts    sync.Map // of the read pool: SQL text to *sql.Stmt
+	trouble  atomic.Pointer[trouble]   // nil: the last write was committed
+	turned   atomic.Pointer[time.Time] // when partitions were last looked at
+	stmts    sync.Map                  // of the read pool: SQL text to *sql.Stmt
 	close    sync.Once
 	closeErr error // by the writer until it ended, then by Close
 }

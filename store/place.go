@@ -46,6 +46,9 @@ func (t *tx) enter(d *delivery, c *counter, o *push.Outcome) error {
 			return err
 		}
 	}
+	if err := t.joinOld(unixMS(d.message.Sent)); err != nil {
+		return err
+	}
 	t.placed++
 	c.head++
 	c.total += int64(d.size)

@@ -14,9 +14,14 @@ type pushRow struct {
 	realm    string
 	accepted int64
 	state    int
+	placed   int64 // entries that it had
 }
 
-const pushQuery = `SELECT realm, accepted, state FROM push WHERE id = ?`
+const pushQuery = `SELECT realm, accepted, state, placed FROM push WHERE id = ?`
+
+// retained leaves out history beyond its retention, which is still there until it is
+// swept, or dropped with its partition.
+const retained = ` AND NOT (status = 1 AND due <= ?)`
 
 func errNoPush(id int64) error {
 	return push.Errorf(push.CodeNoPush, "push %d is not known, or its retention ended", id)
@@ -32,13 +37,13 @@ func (s *Store) Status(ctx context.Context, realm *string, id int64, page push.P
 	}
 	var p pushRow
 	// Index: push's primary key.
-	recorded, err := s.row(ctx, pushQuery, []any{id}, &p.realm, &p.accepted, &p.state)
+	recorded, err := s.row(ctx, pushQuery, []any{id}, &p.realm, &p.accepted, &p.state, &p.placed)
 	if err != nil {
 		return push.PushStatus{}, failed(err)
 	}
 	found := recorded
 	if !recorded { // Index: offline_message_id.
-		if found, err = s.row(ctx, `SELECT realm FROM offline_message WHERE id = ? LIMIT 1`, []any{id}, &p.realm); err != nil {
+		if found, err = s.row(ctx, `SELECT realm FROM offline_message WHERE id = ?`+retained+` LIMIT 1`, []any{id, unixMS(s.cfg.Clock())}, &p.realm); err != nil {
 			return push.PushStatus{}, failed(err)
 		}
 	}
@@ -49,6 +54,9 @@ func (s *Store) Status(ctx context.Context, realm *string, id int64, page push.P
 	earliest, err := s.countStates(ctx, p.realm, id, status.Counts)
 	if err != nil {
 		return push.PushStatus{}, failed(err)
+	}
+	if len(status.Counts) == 0 && p.placed > 0 && p.state != pushScheduled && p.state != pushExpanding {
+		return push.PushStatus{}, errNoPush(id) // only its row is left
 	}
 	status.Accepted = fromMS(earliest)
 	if recorded {
@@ -63,7 +71,7 @@ func (s *Store) Status(ctx context.Context, realm *string, id int64, page push.P
 // offline_message_id (which ends in the primary key, so that it is in order),
 // client's primary key.
 const ofPush = ` FROM offline_message m JOIN client c ON c.realm = m.realm AND c.client_id = m.client_id
-	WHERE m.id = ? AND m.realm = ? AND m.status <> 7`
+	WHERE m.id = ? AND m.realm = ? AND m.status <> 7 AND NOT (m.status = 1 AND m.due <= ?)`
 
 // countStates counts the push's entries by state, and answers when the first
 // was sent.
@@ -73,8 +81,9 @@ func (s *Store) countStates(ctx context.Context, realm string, id int64, counts 
 		n       int
 		earlier int64
 	}
+	now := unixMS(s.cfg.Clock())
 	rows, err := s.query(ctx, `SELECT m.status, m.reason, m.code, m.seq <= c.cursor, m.seq <= c.read_cursor, m.expires <= ?, COUNT(*), MIN(m.send_time)`+
-		ofPush+` GROUP BY 1, 2, 3, 4, 5, 6`, unixMS(s.cfg.Clock()), id, realm)
+		ofPush+` GROUP BY 1, 2, 3, 4, 5, 6`, now, id, realm, now)
 	groups, err := collect(rows, err, func(r *sql.Rows, g *group) error {
 		return r.Scan(&g.f.status, &g.f.reason, &g.f.code, &g.f.acked, &g.f.read, &g.f.late, &g.n, &g.earlier)
 	})
@@ -92,10 +101,11 @@ func (s *Store) countStates(ctx context.Context, realm string, id int64, counts 
 // clientStates is one page of the push's entries. Index of the ack's time:
 // ack_log's primary key.
 func (s *Store) clientStates(ctx context.Context, realm string, id int64, from place, limit int) ([]push.ClientState, string, error) {
+	now := unixMS(s.cfg.Clock())
 	rows, err := s.query(ctx, `SELECT m.realm, m.client_id, m.seq, m.status, m.reason, m.code, m.seq <= c.cursor, m.seq <= c.read_cursor, m.expires <= ?,
 		(SELECT a.at FROM ack_log a WHERE a.realm = m.realm AND a.client_id = m.client_id AND a.to_seq >= m.seq AND a.from_seq < m.seq ORDER BY a.to_seq LIMIT 1)`+
 		ofPush+` AND m.client_id >= ? AND (m.client_id > ? OR m.seq > ?) ORDER BY m.client_id, m.seq LIMIT ?`,
-		unixMS(s.cfg.Clock()), id, realm, from.client, from.client, int64(from.seq), limit+1)
+		now, id, realm, now, from.client, from.client, int64(from.seq), limit+1)
 	all, err := collect(rows, err, func(r *sql.Rows, v *push.ClientState) error {
 		var f fate
 		var at sql.NullInt64
@@ -204,8 +214,8 @@ func (s *Store) History(ctx context.Context, key push.ClientKey, q push.HistoryQ
 	}
 	rows, err := s.query(ctx, `SELECT seq, id, send_time, status, reason, code, mode, expires,
 			CASE WHEN status IN (2, 3, 4, 5, 7) THEN NULL WHEN shared IN (1, 3) THEN (SELECT msg FROM body WHERE body.id = offline_message.id) ELSE msg END
-		FROM offline_message WHERE realm = ? AND client_id = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT ?`,
-		key.Realm, key.ID, int64(min(max(q.After, from.seq), uint64(never))), int64(before), historyScan)
+		FROM offline_message WHERE realm = ? AND client_id = ? AND seq > ? AND seq < ?`+retained+` ORDER BY seq LIMIT ?`,
+		key.Realm, key.ID, int64(min(max(q.After, from.seq), uint64(never))), int64(before), unixMS(s.cfg.Clock()), historyScan)
 	if err != nil {
 		return push.HistoryPage{}, failed(err)
 	}

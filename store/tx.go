@@ -29,6 +29,7 @@ type tx struct {
 	placed   int     // entries made in this group
 	changed  bool    // a row was changed
 	born     int64   // last registration number given out, where servers share; 0: none yet
+	old      bool    // the row of retired is locked
 	token    []byte  // names the transaction, where servers share
 }
 

@@ -228,10 +228,18 @@ func sweep(w *world) {
 		_, err := w.s.Status(w.ctx, nil, id, push.PageQuery{})
 		wantCode(w, "the status after retention", err, push.CodeNoPush)
 	}
-	equal(w.T, "the mailbox", w.places("a", 0), fmt.Sprintf("1-2:expired 3:%d", waits.ID))
+	// Whoever drops history in one piece may still know that an entry of
+	// store=offline was acked.
+	either := func(swept, known string) {
+		w.Helper()
+		if got := w.places("a", 0); got != swept && got != known {
+			w.Fatalf("the mailbox is %q, want %q, or %q", got, swept, known)
+		}
+	}
+	either(fmt.Sprintf("1-2:expired 3:%d", waits.ID), fmt.Sprintf("1:expired 2:acked 3:%d", waits.ID))
 	w.pass(24 * time.Hour)
 	sweepAll()
-	equal(w.T, "the mailbox", w.places("a", 0), "1-3:expired")
+	either("1-3:expired", "1:expired 2:acked 3:expired")
 	st, err := w.s.Status(w.ctx, nil, waits.ID, push.PageQuery{})
 	must(w, err)
 	equal(w.T, "the state", st.State, push.StateExpired)

@@ -48,8 +48,8 @@ func ShortPlay(seed uint64) Play {
 // for the database, as faults are shorter.
 func PlantedPlay(seed uint64, defect string) Play {
 	return Play{
-		Seed: seed, Options: Options{Nodes: 3, Plant: defect, Env: []string{"SUNZI_STORE_TIMEOUT=1s"}},
-		Clients: 50, Pushes: 6_000, Faults: 14, For: 25 * time.Second,
+		Seed: seed, Options: Options{Nodes: 3, Plant: defect, Env: []string{"SUNZI_STORE_TIMEOUT=500ms"}},
+		Clients: 50, Pushes: 6_000, Faults: 12, For: 16 * time.Second,
 		Calm: 500 * time.Millisecond, Rest: 500 * time.Millisecond,
 	}
 }
