@@ -41,7 +41,7 @@ func TestLocksOfANodeThatStandsStillEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer paused.Close() //nolint:errcheck // the server closed it
+	defer paused.Close() // the server closed it
 	tx, err := paused.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

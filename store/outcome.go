@@ -43,7 +43,8 @@ func (w *writer) attempts(group []*op, until time.Time) error {
 			return err
 		}
 		w.store.cfg.Log.Debug("a commit group is made again", "operations", len(group), "attempt", n, "err", err)
-		time.Sleep(rand.N(time.Duration(n) * 4 * time.Millisecond)) // so that two that met do not meet again
+		//nolint:gosec // G404: jitter, so that two that met do not meet again
+		time.Sleep(rand.N(time.Duration(n) * 4 * time.Millisecond))
 	}
 }
 

@@ -121,6 +121,7 @@ func (c *cutter) requests(client io.Reader, server io.Writer, answer chan struct
 			return
 		case after, afterShut, asked:
 			close(answer)
+		case pass:
 		}
 		if _, werr := server.Write(buf[:n]); err != nil || werr != nil {
 			return

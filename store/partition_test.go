@@ -270,7 +270,7 @@ func (a *aged) makeAheadOnly() {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // back to the pool
+	defer conn.Close()
 	all, err := partitions(a.t.Context(), conn)
 	if err == nil {
 		err = a.makeAhead(a.t.Context(), conn, all, a.clock())

@@ -78,7 +78,7 @@ func (c *Cluster) echoes(ctx context.Context) bool {
 }
 
 func isTimeout(err error) bool {
-	t, ok := err.(interface{ Timeout() bool }) //nolint:errorlint // the client returns the net.Error as it is
+	t, ok := err.(interface{ Timeout() bool })
 	return ok && t.Timeout()
 }
 
@@ -118,6 +118,7 @@ func (c *Cluster) receive(raw string) {
 		if c.deps.GroupChanged != nil {
 			c.deps.GroupChanged(l.Realm, l.Group)
 		}
+	default: // of a newer node's
 	}
 }
 
@@ -151,7 +152,7 @@ func (c *Cluster) receiveQuery(l letter) {
 	var a letter
 	for _, p := range l.Keys {
 		for _, s := range c.deps.Sessions.Of(p.key()) {
-			a.Sessions = append(a.Sessions, answered{Index: int(p.Seq), Info: s.Info()}) //nolint:gosec // the asker checks it
+			a.Sessions = append(a.Sessions, answered{Index: int(p.Seq), Info: s.Info()})
 		}
 	}
 	c.answer(l, a)

@@ -196,7 +196,7 @@ func (r *Records) cachedBefore(ctx context.Context, key push.ClientKey) (before 
 		return before, r.away()
 	}
 	text, known := got[1].(string)
-	switch ms := int64(number(text)); { //nolint:gosec // ours
+	switch ms := int64(number(text)); {
 	case got[0] != nil:
 		return before, stateDoubted
 	case !known:

@@ -94,6 +94,8 @@ func (c *Cluster) inSlot(i int) (keys []push.ClientKey) {
 // known who is newer; the nodes are those whose entry was removed.
 // KEYS: client. ARGV: node, proposed, deadline (0: again), ttl, settle,
 // given before (else a clock chose it, and says nothing of who is newer), living….
+//
+//nolint:dupword // Lua ends two blocks
 const register = `
 local t = redis.call('TIME')
 local fresh = t[1] * 1000 + math.floor(t[2] / 1000) < tonumber(ARGV[3])
@@ -218,8 +220,8 @@ func (c *Cluster) write(ctx context.Context, entries []entry, run eval) error {
 			e.cmd = run(unregisterScript, ctx, pipe, []string{c.clientKey(e.key)}, c.cfg.Node, 3*c.cfg.Lease.Milliseconds())
 			continue
 		}
-		args := []any{c.cfg.Node, max(e.copy.given, e.copy.proposed), c.deadline(e.copy),
-			c.cfg.Registered.Milliseconds(), flag(c.cfg.PerClient == 1), flag(e.copy.given != 0)}
+		args := append(make([]any, 0, 6+len(living)), c.cfg.Node, max(e.copy.given, e.copy.proposed), c.deadline(e.copy),
+			c.cfg.Registered.Milliseconds(), flag(c.cfg.PerClient == 1), flag(e.copy.given != 0))
 		for _, n := range living {
 			args = append(args, n)
 		}

@@ -110,7 +110,7 @@ func (c *Cluster) GroupChanged(realm, group string) {
 	c.post(parcel{letter: letter{Kind: kindGroup, Realm: realm, Group: group}})
 }
 
-// sends sends what waits, until ctx ends.
+// sends carries off what waits, until ctx ends.
 func (c *Cluster) sends(ctx context.Context) {
 	for {
 		select {

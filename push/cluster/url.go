@@ -17,17 +17,15 @@ import (
 // parseURL reads [Config.URL]. Taken apart by hand: net/url refuses lists of
 // hosts. Errors never hold any of it, since that might be the password.
 func parseURL(raw string) (*redis.UniversalOptions, error) {
-	bad := func(what string) (*redis.UniversalOptions, error) {
-		return nil, errors.New("cluster: the Redis URL " + what)
-	}
+	bad := func(what string) error { return errors.New("cluster: the Redis URL " + what) }
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {
-		return bad("must begin with redis://, redis+sentinel://, redis+cluster:// or the same with rediss")
+		return nil, bad("must begin with redis://, redis+sentinel://, redis+cluster:// or the same with rediss")
 	}
 	o := &redis.UniversalOptions{}
 	base, kind, _ := strings.Cut(scheme, "+")
 	if base != "redis" && base != "rediss" || strings.Contains(rest, "?") {
-		return bad("has an unknown scheme, or a query")
+		return nil, bad("has an unknown scheme, or a query")
 	}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		user, password, both := strings.Cut(rest[:i], ":")
@@ -35,7 +33,7 @@ func parseURL(raw string) (*redis.UniversalOptions, error) {
 		o.Username, err1 = url.PathUnescape(user)
 		o.Password, err2 = url.PathUnescape(password)
 		if !both || err1 != nil || err2 != nil {
-			return bad("must have user:password before the @, percent-encoded; the user may be empty")
+			return nil, bad("must have user:password before the @, percent-encoded; the user may be empty")
 		}
 		rest = rest[i+1:]
 	}
@@ -43,7 +41,7 @@ func parseURL(raw string) (*redis.UniversalOptions, error) {
 	for h := range strings.SplitSeq(hosts, ",") {
 		host, port, err := net.SplitHostPort(h)
 		if err != nil || host == "" || port == "" {
-			return bad("must name host:port, several with commas between them")
+			return nil, bad("must name host:port, several with commas between them")
 		}
 		o.Addrs = append(o.Addrs, h)
 	}
@@ -55,7 +53,7 @@ func parseURL(raw string) (*redis.UniversalOptions, error) {
 	switch kind {
 	case "":
 		if len(o.Addrs) > 1 {
-			return bad("names several hosts: use redis+cluster:// or redis+sentinel://")
+			return nil, bad("names several hosts: use redis+cluster:// or redis+sentinel://")
 		}
 	case "cluster":
 		o.IsClusterMode = true
@@ -63,23 +61,23 @@ func parseURL(raw string) (*redis.UniversalOptions, error) {
 			o.TLSConfig.ServerName = "" // each node's own
 		}
 		if path != "" {
-			return bad("has a path, which a cluster has no use for")
+			return nil, bad("has a path, which a cluster has no use for")
 		}
 	case "sentinel":
 		o.MasterName, db, _ = strings.Cut(path, "/")
 		if o.MasterName == "" {
-			return bad("must name the master after the sentinels: …/master/0")
+			return nil, bad("must name the master after the sentinels: …/master/0")
 		}
 		if o.TLSConfig != nil {
 			o.TLSConfig.ServerName = ""
 		}
 	default:
-		return bad("has an unknown scheme")
+		return nil, bad("has an unknown scheme")
 	}
 	if db != "" {
 		n, err := strconv.Atoi(db)
 		if err != nil || n < 0 {
-			return bad("must have the number of a database as its path")
+			return nil, bad("must have the number of a database as its path")
 		}
 		o.DB = n
 	}

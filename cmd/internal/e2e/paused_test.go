@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,7 +59,7 @@ func TestANodePausedInsideATransactionHoldsUpTheOthersForSecondsOnly(t *testing.
 		ends := time.Now().Add(20 * time.Second)
 		for !l.tryAt(t.Context(), a, &p) {
 			if time.Now().After(ends) {
-				t.Fatal(fmt.Sprintf("%s can't be pushed to", c.id))
+				t.Fatalf("%s can't be pushed to", c.id)
 			}
 		}
 	}

@@ -33,7 +33,7 @@ type readiness struct {
 
 func ready(t *testing.T, admin string) (r readiness) {
 	t.Helper()
-	resp, err := httpClient.Get("http://" + admin + "/readyz") //nolint:noctx // httpClient has a time limit
+	resp, err := httpClient.Get("http://" + admin + "/readyz") // httpClient has a time limit
 	if err != nil {
 		return r
 	}
