@@ -63,6 +63,9 @@ var mysqlEngine = engine{
 // could end transactions alone, by variables that no two servers share.
 func idleWriter(timeout time.Duration) int { return max(1, int((timeout+time.Second-1)/time.Second)) }
 
+// schemaTimeout bounds one step of the schema: a large table is copied in it.
+const schemaTimeout = time.Hour
+
 // openMySQL opens a pool of connections. No call on them hangs: connecting,
 // reading and writing end by themselves, and so does waiting for a row.
 func openMySQL(ctx context.Context, cfg *Config, use poolUse) (*sql.DB, error) {
@@ -75,7 +78,7 @@ func openMySQL(ctx context.Context, cfg *Config, use poolUse) (*sql.DB, error) {
 	}
 	limit := cfg.Timeout
 	if use == forSchema {
-		limit = max(limit, time.Minute)
+		limit = max(limit, schemaTimeout)
 	}
 	c.Timeout = orElse(c.Timeout, min(limit, cfg.Timeout))
 	c.ReadTimeout = orElse(c.ReadTimeout, limit)
@@ -88,7 +91,7 @@ func openMySQL(ctx context.Context, cfg *Config, use poolUse) (*sql.DB, error) {
 	}
 	c.Params["sql_mode"] = "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
 	c.Params["time_zone"] = "'+00:00'" // a clock without summer time, for leases
-	c.Params["innodb_lock_wait_timeout"] = strconv.Itoa(max(1, int(limit/(2*time.Second))))
+	c.Params["innodb_lock_wait_timeout"] = strconv.Itoa(max(1, int(cfg.Timeout/(2*time.Second))))
 	if use == forWriting {
 		c.Params["wait_timeout"] = strconv.Itoa(idleWriter(cfg.Timeout))
 	}
@@ -101,7 +104,7 @@ func openMySQL(ctx context.Context, cfg *Config, use poolUse) (*sql.DB, error) {
 	db.SetMaxOpenConns(n)
 	db.SetMaxIdleConns(n)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()
 	if err := db.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %s can't be opened: %w", cfg.name(), err), db.Close())
