@@ -139,10 +139,16 @@ func lockSchema(ctx context.Context, cfg *Config, db *sql.DB) (unlock func() err
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store: the schema of %s can't be locked: %w", cfg.name(), err), conn.Close())
 	}
-	return func() error {
-		_, err := conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(CONCAT('sunzi.', MD5(DATABASE())))`)
-		return errors.Join(err, conn.Close())
-	}, nil
+	return func() error { return errors.Join(unlockSchema(ctx, cfg, conn), conn.Close()) }, nil
+}
+
+// unlockSchema gives the lock back, also after ctx has ended, and waits for that
+// as for any call. It ends with the connection where this fails.
+func unlockSchema(ctx context.Context, cfg *Config, conn *sql.Conn) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Timeout)
+	defer cancel()
+	_, err := conn.ExecContext(ctx, `DO RELEASE_LOCK(CONCAT('sunzi.', MD5(DATABASE())))`)
+	return err
 }
 
 // Errors after which a transaction is gone without a trace, and which come of

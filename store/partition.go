@@ -113,9 +113,7 @@ func (s *Store) turnPartitions(ctx context.Context, now time.Time) (done bool, e
 	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(CONCAT('sunzi.', MD5(DATABASE())), 0)`).Scan(&got); err != nil || got.Int64 != 1 {
 		return false, err
 	}
-	defer func() { // ends with the connection where this fails
-		_, _ = conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(CONCAT('sunzi.', MD5(DATABASE())))`)
-	}()
+	defer func() { _ = unlockSchema(ctx, &s.cfg, conn) }() // ends with the connection where this fails
 	if _, err := conn.ExecContext(ctx, `SET SESSION lock_wait_timeout = `+turnWait); err != nil {
 		return false, err
 	}
