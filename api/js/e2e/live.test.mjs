@@ -66,6 +66,7 @@ test('what was pushed while the page was closed and the server was killed shows 
   await connected(first);
   await acked(first, (await server.push('n', 0)).id);
   await first.close();
+  await server.offline(); // a page that is being closed may still take a message
 
   const ids = [];
   for (let n = 1; n <= 5; n++) ids.push((await server.push('n', n)).id);

@@ -66,6 +66,18 @@ export class Server {
     return response.json();
   }
 
+  /** Until the server itself has seen the client go. */
+  async offline() {
+    const late = Date.now() + START_DEADLINE_MS;
+    for (;;) {
+      const response = await this.call('GET', `/v1/clients/${this.line.client_id}`);
+      const { online } = await response.json();
+      if (online === false) return;
+      if (Date.now() > late) throw new Error(`the client is still there: online is ${online}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
   call(method, path, body) {
     return fetch(this.line.url + path, {
       method,

@@ -169,9 +169,13 @@ func TestASlowDatabaseIsOnlySlow(t *testing.T) {
 	a, admin := n.withAdmin()
 	b := n.start()
 	l := under(t, a, b)
-	set(t, link, faultproxy.Both(faultproxy.Flow{Latency: 50 * time.Millisecond, Jitter: 20 * time.Millisecond}))
+	// Round trips of 40 ms make a commit group of half a second: store.timeout
+	// holds eight of them, so that only a wait that is not the link's can
+	// refuse a push. (At 100 ms it holds two or three, and two nodes that want
+	// the same mailbox's row use them up.)
+	set(t, link, faultproxy.Both(faultproxy.Flow{Latency: 20 * time.Millisecond, Jitter: 8 * time.Millisecond}))
 	before := l.refused.Load()
-	l.more(15)
+	l.more(30)
 	wantReady(t, admin, false)
 	if more := l.refused.Load() - before; more > 0 {
 		t.Errorf("%d pushes were refused", more)
