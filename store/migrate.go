@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 
@@ -12,7 +13,7 @@ import (
 // time, and answers the versions before and after. [Open] does it by itself.
 // A database of a newer binary is refused.
 func Migrate(ctx context.Context, cfg Config) (from, to int64, err error) {
-	err = withSchema(ctx, cfg, func(p *goose.Provider) error {
+	err = withSchema(ctx, cfg, func(cfg *Config, db *sql.DB, p *goose.Provider) error {
 		have, want, err := versions(ctx, p)
 		if err != nil {
 			return err
@@ -24,10 +25,13 @@ func Migrate(ctx context.Context, cfg Config) (from, to int64, err error) {
 		if have > want {
 			return fmt.Errorf("store: %s is at schema version %d and this binary knows up to %d: run a newer sunzi", cfg.name(), have, want)
 		}
-		if have == want {
-			return nil
+		if have < want {
+			_, err = p.Up(ctx)
 		}
-		if _, err := p.Up(ctx); err != nil {
+		if err == nil {
+			err = cfg.firstPartitions(ctx, db)
+		}
+		if err != nil {
 			return fmt.Errorf("store: the schema of %s can't be brought from version %d to %d: %w", cfg.name(), have, want, err)
 		}
 		return nil
@@ -38,7 +42,7 @@ func Migrate(ctx context.Context, cfg Config) (from, to int64, err error) {
 // Version is the schema's version in the file (0: it is empty), and the one
 // that this binary knows.
 func Version(ctx context.Context, cfg Config) (have, known int64, err error) {
-	err = withSchema(ctx, cfg, func(p *goose.Provider) error {
+	err = withSchema(ctx, cfg, func(_ *Config, _ *sql.DB, p *goose.Provider) error {
 		have, known, err = versions(ctx, p)
 		return err
 	})
@@ -56,7 +60,7 @@ func versions(ctx context.Context, p *goose.Provider) (have, known int64, err er
 	return have, known, nil
 }
 
-func withSchema(ctx context.Context, cfg Config, f func(*goose.Provider) error) error {
+func withSchema(ctx context.Context, cfg Config, f func(*Config, *sql.DB, *goose.Provider) error) error {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return err
@@ -77,5 +81,5 @@ func withSchema(ctx context.Context, cfg Config, f func(*goose.Provider) error) 
 	if err != nil {
 		return errors.Join(fmt.Errorf("store: the schema's steps can't be read: %w", err), unlock(), db.Close())
 	}
-	return errors.Join(f(p), unlock(), p.Close()) // closes db
+	return errors.Join(f(&cfg, db, p), unlock(), p.Close()) // closes db
 }

@@ -45,6 +45,9 @@ const (
 	// turnEvery is how often partitions are looked at. It is much less than a
 	// span.
 	turnEvery = time.Hour
+	// turnOverdue is for how long this may not succeed before it is told: the
+	// partitions ahead last for much longer.
+	turnOverdue = day
 	// turnWait bounds, in seconds, how long a change of partitions waits for
 	// transactions under way: those that come meanwhile wait behind it.
 	turnWait = "1"
@@ -85,14 +88,28 @@ func (s *Store) turn(ctx context.Context, now time.Time) error {
 	}
 	done, err := s.turnPartitions(ctx, now)
 	if err != nil && (slices.Contains(mysqlAgain, saidBy(err)) || lost(err)) {
-		s.cfg.Log.Debug("partitions are turned later", "err", err)
+		s.turnLater(err)
 		return nil
 	}
 	if done {
 		began := time.Now()
 		s.turned.Store(&began)
+		s.unturned.Store(nil)
 	}
 	return failed(err)
+}
+
+// turnLater tells of partitions that could not be turned, loudly once they have
+// not been for turnOverdue, and then as seldom.
+func (s *Store) turnLater(err error) {
+	now := time.Now()
+	if s.unturned.CompareAndSwap(nil, &now); now.Sub(*s.unturned.Load()) < turnOverdue {
+		s.cfg.Log.Debug("partitions are turned later", "err", err)
+		return
+	}
+	s.unturned.Store(&now)
+	s.cfg.Log.Warn("partitions of offline_message could not be turned for a day: old history is not dropped; look for a long transaction or a lock on the table",
+		"err", err)
 }
 
 // turnPartitions reports whether it, or another node, has done all there was
@@ -129,10 +146,29 @@ func (s *Store) turnPartitions(ctx context.Context, now time.Time) (done bool, e
 	if err != nil {
 		return false, err
 	}
-	if err := s.makeAhead(ctx, conn, all, now); err != nil {
+	if err := s.cfg.makeAhead(ctx, conn, all, now); err != nil {
 		return false, err
 	}
 	return true, s.dropOld(ctx, conn, all, now)
+}
+
+// firstPartitions makes those of a table that has none yet, as part of its
+// migration, which may take its time: the table may be one of before there were
+// partitions, and is copied.
+func (c *Config) firstPartitions(ctx context.Context, db *sql.DB) error {
+	if !c.engine.shared {
+		return nil
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // back to the pool
+	all, err := partitions(ctx, conn)
+	if err != nil || len(all) > 0 {
+		return err
+	}
+	return c.makeAhead(ctx, conn, nil, c.Clock())
 }
 
 // partitions are those with a bound, ascending.
@@ -144,8 +180,8 @@ func partitions(ctx context.Context, conn *sql.Conn) ([]partition, error) {
 
 // makeAhead cuts off rest what comes next. Rest is empty, or as good as, but
 // where no server has run for the spans ahead, or a clock was far ahead.
-func (s *Store) makeAhead(ctx context.Context, conn *sql.Conn, all []partition, now time.Time) error {
-	span := s.cfg.span().Milliseconds()
+func (c *Config) makeAhead(ctx context.Context, conn *sql.Conn, all []partition, now time.Time) error {
+	span := c.span().Milliseconds()
 	top := int64(math.MinInt64)
 	if len(all) > 0 {
 		top = all[len(all)-1].below

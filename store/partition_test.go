@@ -1,11 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -273,7 +275,7 @@ func (a *aged) makeAheadOnly() {
 	defer conn.Close()
 	all, err := partitions(a.t.Context(), conn)
 	if err == nil {
-		err = a.makeAhead(a.t.Context(), conn, all, a.clock())
+		err = a.cfg.makeAhead(a.t.Context(), conn, all, a.clock())
 	}
 	if err != nil {
 		a.t.Fatal(err)
@@ -370,13 +372,28 @@ func TestATableWithoutPartitionsGetsThem(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	a := openAged(t, dsn, 0)
-	a.sweep()
+	a := openAged(t, dsn, 0) // and no sweep: a large table is not copied in a chore
 	if got, want := a.places("ann"), "1:7 2:8 "; got != want {
 		t.Errorf("ann is sent %q, want %q", got, want)
 	}
 	if n := a.count(`SELECT COUNT(*) FROM offline_message PARTITION (rest)`); n != 0 {
 		t.Errorf("%d rows are left in rest", n)
+	}
+}
+
+func TestPartitionsThatCanNotBeTurnedAreTold(t *testing.T) {
+	var told bytes.Buffer
+	s := openMore(t, Config{DSN: server.dsn(t), Log: slog.New(slog.NewTextHandler(&told, nil))})
+	s.turnLater(errors.New("a lock"))
+	if told.Len() > 0 {
+		t.Errorf("told at once: %s", &told)
+	}
+	long := time.Now().Add(-turnOverdue)
+	s.unturned.Store(&long)
+	s.turnLater(errors.New("a lock"))
+	s.turnLater(errors.New("a lock"))
+	if n := bytes.Count(told.Bytes(), []byte("level=WARN")); n != 1 {
+		t.Errorf("told %d times, want once a day: %s", n, &told)
 	}
 }
 
