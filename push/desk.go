@@ -47,6 +47,8 @@ type Hello struct {
 	Device      string
 	Cursor      *uint64 // nil: the server's
 	Incarnation string
+	Seal        SealMode // what the client wants; empty: none
+	Held        []uint32 // the generations of sealing keys that it holds
 }
 
 // Opened is what welcome is made of, and where the feed starts.
@@ -54,6 +56,9 @@ type Opened struct {
 	Mailbox
 	Start   uint64 // the cursor to replay after
 	Renewed bool   // the client's cursor was above the head: a new incarnation was made
+	// Public is the server's identity key where the client wants a kind of
+	// sealing that is offered; nil otherwise.
+	Public []byte
 }
 
 // Desk serves live sessions: it reads mailboxes for them, takes their acks
@@ -68,6 +73,7 @@ type Desk struct {
 	sessions  Sessions
 	groups    *groupCache
 	elsewhere Elsewhere
+	sealing   Sealing // nil: not offered
 	met       *Metrics
 	log       *slog.Logger
 	recent    *recentTimes
@@ -103,6 +109,9 @@ func (d *Desk) Open(id Identity, h Hello, done func(Opened, error)) {
 		}
 		if HasCode(err, CodeNoStore) || HasCode(err, CodeTimeout) || HasCode(err, CodeNoAuth) {
 			return false
+		}
+		if err == nil && d.sealing != nil && d.sealing.Offers(h.Seal) {
+			o.Public = d.sealing.Public()
 		}
 		if err == nil {
 			d.met.opened.WithLabelValues(o.kind(h)).Inc()
@@ -303,7 +312,7 @@ func (d *Desk) close() {
 
 func newDesk(s *Service, p Parts) *Desk {
 	d := &Desk{
-		store: p.Store, gate: s.Gate, acks: s.acks, sessions: p.Sessions, groups: s.groups, elsewhere: s.elsewhere,
+		store: p.Store, gate: s.Gate, acks: s.acks, sessions: p.Sessions, groups: s.groups, elsewhere: s.elsewhere, sealing: p.Sealing,
 		met: p.Metrics, log: p.Log, recent: s.recent, timers: map[*time.Timer]struct{}{},
 	}
 	d.ready = sync.NewCond(&d.mu)

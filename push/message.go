@@ -14,7 +14,10 @@ import (
 type Message struct {
 	ID   int64
 	Sent time.Time
-	Body []byte // JSON object from [BuildBody]
+	Body []byte // JSON object from [BuildBody]; nil where it is sealed
+
+	// Sealed is the message as its client gets it, in Body's place.
+	Sealed *Sealed
 
 	// Encoded holds what a codec made of Body, one slot a codec, filled by
 	// whoever needs it first. Owned by the encoder (hub), opaque here.

@@ -51,6 +51,10 @@ type Mailbox struct {
 	Count       int    // backlog: entries waiting, gone ones not counted
 	Bytes       int64  // of their data
 	Oldest      time.Time
+	// Seal is how pushes to the client are sealed unless they say otherwise,
+	// and SealGeneration the newest generation of its keys, 0: none.
+	Seal           SealMode
+	SealGeneration uint32
 }
 
 // Page is a run of a mailbox.
@@ -78,6 +82,7 @@ const (
 	GapCollapsed GapReason = "collapsed" // replaced by a newer one of its collapse key
 	GapDropped   GapReason = "dropped"   // by a full mailbox
 	GapAcked     GapReason = "acked"     // store=offline and already acked, or a dead letter
+	GapKeyLost   GapReason = "key_lost"  // sealed under keys that the client does not hold
 )
 
 // Ack is a client's word: it has everything up to Seq; Failed are entries it

@@ -26,6 +26,7 @@ type Parts struct {
 	Elsewhere Elsewhere // nil: [Alone]
 	Authority Authority
 	Keys      Keyring
+	Sealing   Sealing // nil: not offered
 	// NewID answers an ID that nobody else has, or that none can be issued
 	// now: a lost lease of the node's number.
 	NewID   func() (int64, error)
