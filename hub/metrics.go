@@ -32,7 +32,7 @@ type counters struct {
 	closes [len(closeCodes) + 1][byCount]atomic.Uint64
 }
 
-const typeCount = int(wire.TypePong) + 1
+const typeCount = int(wire.TypeSealed) + 1
 
 // dropReason says why a live-only message or a notice was not sent. Messages
 // of mailboxes are never dropped.
