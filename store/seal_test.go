@@ -518,6 +518,39 @@ func TestWithoutTheWrappingKeyNothingIsSealed(t *testing.T) {
 	other.want(ann, "one")
 }
 
+func TestRewrap(t *testing.T) {
+	onEngines(t, func(t *testing.T, cfg Config) {
+		s := openSealed(t, cfg, newSealing(t, 1))
+		ann, eve := s.join("ann", crt.KindCRT), s.join("eve", crt.KindAEAD)
+		old, err := crt.NewWrapper(map[uint32][]byte{1: bytes.Repeat([]byte{1}, 32)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := crt.NewWrapper(map[uint32][]byte{2: bytes.Repeat([]byte{2}, 32)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := s.Rewrap(t.Context(), func(key push.ClientKey, secret []byte) ([]byte, error) {
+			who := crt.NameHash(key.Realm, key.ID)
+			plain, err := old.Unwrap(crt.LabelChain, who[:], secret)
+			return next.Wrap(nil, crt.LabelChain, who[:], plain), err
+		})
+		if err != nil || n != 2 {
+			t.Fatalf("%d were wrapped anew, %v", n, err)
+		}
+		id, err := crt.NewIdentity(bytes.Repeat([]byte{1}, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealing := seal.New(seal.Config{Identity: id, Wrapper: next, Encode: encodePlain, Slots: 4})
+		t.Cleanup(sealing.Close)
+		again := openSealed(t, s.reopen(cfg), sealing)
+		again.send("one", push.SealAuto, ann, eve)
+		again.want(ann, "one")
+		again.want(eve, "one")
+	})
+}
+
 // Two nodes seal for one shard: neither uses what the other has taken.
 func TestTwoNodesSealForOneShard(t *testing.T) {
 	cfg := Config{DSN: server.dsn(t)}

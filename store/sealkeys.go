@@ -272,3 +272,53 @@ func (t *tx) sweepReserved(now time.Time, limit int) (int, error) {
 	}
 	return len(found), nil
 }
+
+// rewrapStep bounds what one commit group wraps anew.
+const rewrapStep = 200
+
+// Rewrap has every secret in use wrapped anew: wrap answers the new form, or
+// nil where the old one stays. It blocks until all were looked at, and answers
+// how many were changed. Index: seal_key's primary key.
+func (s *Store) Rewrap(ctx context.Context, wrap func(key push.ClientKey, secret []byte) ([]byte, error)) (int, error) {
+	done := 0
+	var last push.SealMember
+	for {
+		var found []push.SealMember
+		changed := 0
+		err := s.do(ctx, 100*rewrapStep, func(t *tx) error {
+			changed = 0
+			if err := t.flush(); err != nil {
+				return err
+			}
+			at := []any{last.Client.Realm, last.Client.Realm, last.Client.ID, last.Client.ID, int64(last.Generation), rewrapStep}
+			rows, err := t.query(`SELECT realm, client_id, generation, slot, period, secret FROM seal_key WHERE state = 1
+				AND (realm > ? OR realm = ? AND (client_id > ? OR client_id = ? AND generation > ?))
+				ORDER BY realm, client_id, generation LIMIT ?`+t.cfg.engine.forUpdate, at...)
+			if found, err = collect(rows, err, scanMember); err != nil {
+				return err
+			}
+			for _, m := range found {
+				secret, err := wrap(m.Client, m.Secret)
+				if err != nil {
+					return err
+				}
+				if secret == nil {
+					continue
+				}
+				changed++
+				if err := t.exec(`UPDATE seal_key SET secret = ? WHERE realm = ? AND client_id = ? AND generation = ?`,
+					secret, m.Client.Realm, m.Client.ID, int64(m.Generation)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return done, err
+		}
+		if done += changed; len(found) < rewrapStep {
+			return done, nil
+		}
+		last = found[len(found)-1]
+	}
+}
