@@ -157,6 +157,9 @@ func combine(t rapid.TB, b *Basis, residues []*big.Int) *big.Int {
 }
 
 func paths(b *Basis) map[string]func(dst, residues []byte, s *Scratch) error {
-	p := map[string]func(dst, residues []byte, s *Scratch) error{"tree": b.combineTree}
-	return p
+	f := newFlat(b)
+	return map[string]func(dst, residues []byte, s *Scratch) error{
+		"tree": func(dst, residues []byte, s *Scratch) error { return b.combineBy(nil, dst, residues, s) },
+		"flat": func(dst, residues []byte, s *Scratch) error { return b.combineBy(f, dst, residues, s) },
+	}
 }

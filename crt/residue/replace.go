@@ -25,7 +25,6 @@ func (b *Basis) Replace(i int, m *Modulus) (*Basis, error) {
 		return nil, err
 	}
 	r.root = b.root.replaced(i, m)
-	r.flat = newFlat(r)
 	return r, nil
 }
 
