@@ -110,9 +110,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// moduliOf answers k coprime moduli: primes where that is quick, else random
-// numbers of the form that NewTree accepted.
-func moduliOf(t *testing.T, k, width int, from *stream) []*residue.Modulus {
+func primes(t *testing.T, k, width int, from *stream) []*residue.Modulus {
 	m := make([]*residue.Modulus, k)
 	for i := range m {
 		var err error
@@ -123,13 +121,30 @@ func moduliOf(t *testing.T, k, width int, from *stream) []*residue.Modulus {
 	return m
 }
 
-func ints(moduli []*residue.Modulus, from *stream) (m, b []*big.Int) {
-	for _, v := range moduli {
-		raw := make([]byte, v.Width()/8)
-		_, _ = from.Read(raw)
-		b, m = append(b, new(big.Int).Mod(new(big.Int).SetBytes(raw), v.Int())), append(m, v.Int())
+// coprime answers k coprime numbers of width bits sooner than primes can be
+// found: products of the primes below 2^64.
+func coprime(k, width int) []*big.Int {
+	m, p, two := make([]*big.Int, k), new(big.Int).SetUint64(1<<64-1), big.NewInt(2)
+	for i := range m {
+		m[i] = big.NewInt(1)
+		for range width / 64 {
+			for p.Sub(p, two); !p.ProbablyPrime(0); p.Sub(p, two) {
+			}
+			m[i].Mul(m[i], p)
+		}
 	}
-	return m, b
+	return m
+}
+
+func below(moduli []*big.Int, from *stream) []*big.Int {
+	b := make([]*big.Int, len(moduli))
+	for i, m := range moduli {
+		raw := make([]byte, (m.BitLen()+7)/8)
+		_, _ = from.Read(raw)
+		b[i] = new(big.Int).SetBytes(raw)
+		b[i].Mod(b[i], m)
+	}
+	return b
 }
 
 // basis is how Basis.Combine does it, from bytes to bytes.
@@ -149,20 +164,55 @@ func basis(t *testing.T, name string, moduli []*residue.Modulus, residues []*big
 	}), func() *big.Int { return new(big.Int).SetBytes(x) }}
 }
 
+func tree(t *testing.T, moduli, residues []*big.Int) side {
+	from := ThreadTime()
+	r, err := residue.NewTree(moduli)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("NewTree: %v", ThreadTime()-from)
+	x, a := new(big.Int), new(residue.Arena)
+	return side{"Tree", ours(func() {
+		if err := r.Combine(x, residues, a); err != nil {
+			t.Error(err)
+		}
+	}), func() *big.Int { return x }}
+}
+
+func flint(t *testing.T, moduli, residues []*big.Int) side {
+	from := ThreadTime()
+	p, err := New(moduli, residues)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("FLINT's precomputation: %v", ThreadTime()-from)
+	return side{"FLINT " + Version(), p.Run, p.X}
+}
+
 func TestAgainstFLINT(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	r := result{Scenario: "crt", When: time.Now().UTC().Truncate(time.Second), Commit: commit(), Command: strings.Join(os.Args[1:], " "), Machine: machine()}
+	r := result{
+		Scenario: "crt", When: time.Now().UTC().Truncate(time.Second), Commit: commit(), Machine: machine(),
+		Command: "go test -tags flint ./crt/residue/flint " + strings.Join(os.Args[1:], " "),
+	}
 	from := &stream{}
 	for _, c := range []struct{ k, width int }{{4, 512}, {16, 512}, {8, 1024}, {4, 2048}, {64, 512}} {
-		moduli := moduliOf(t, c.k, c.width, from)
-		m, b := ints(moduli, from)
-		p, err := New(m, b)
-		if err != nil {
-			t.Fatal(err)
+		moduli := primes(t, c.k, c.width, from)
+		m := make([]*big.Int, c.k)
+		for i := range m {
+			m[i] = moduli[i].Int()
 		}
-		sides := []side{{"FLINT " + Version(), p.Run, p.X}, basis(t, "Basis", moduli, b)}
-		r.Figures = append(r.Figures, compare(t, fmt.Sprintf("%d×%d", c.k, c.width), sides)...)
+		b := below(m, from)
+		r.Figures = append(r.Figures, compare(t, fmt.Sprintf("%d×%d", c.k, c.width), []side{flint(t, m, b), basis(t, "Basis", moduli, b)})...)
+	}
+	for _, c := range []struct{ k, width int }{{1024, 512}, {1024, 2048}, {16384, 2048}} {
+		if c.k > 1024 && !*large {
+			continue
+		}
+		m := coprime(c.k, c.width)
+		b := below(m, from)
+		r.Figures = append(r.Figures, compare(t, fmt.Sprintf("%d×%d", c.k, c.width), []side{flint(t, m, b), tree(t, m, b)})...)
 	}
 	r.Notes = append(r.Notes, fmt.Sprintf("processor time of one thread; medians of %d rounds, times: of the ratios within a round", *rounds))
 	write(t, r)
