@@ -13,6 +13,10 @@ type Scratch struct {
 	z, t []word     // a leaf's product, and its folding
 	x    big.Int    // a view of what is multiplied
 	p    [2]big.Int // products
+
+	digits []float64 // of the vector kernel: residues,
+	lanes  []int64   // their sum before its carries,
+	sum    []word    // and after
 }
 
 func (s *Scratch) grow(k, n int) {
@@ -21,6 +25,18 @@ func (s *Scratch) grow(k, n int) {
 	}
 	if len(s.z) < 2*n {
 		s.z, s.t = make([]word, 2*n), make([]word, 2*n)
+	}
+}
+
+func (s *Scratch) growLanes(l *lanes, k int) {
+	if len(s.digits) < l.rows*k {
+		s.digits = make([]float64, l.rows*k)
+	}
+	if len(s.lanes) < len(l.offset) {
+		s.lanes = make([]int64, len(l.offset))
+	}
+	if len(s.sum) < l.words {
+		s.sum = make([]word, l.words)
 	}
 }
 
@@ -45,7 +61,7 @@ func (b *Basis) Combine(dst, residues []byte, s *Scratch) error {
 func (b *Basis) blocks() *flat {
 	f := b.flat.Load()
 	if f == nil && b.uses.Load() < flatAfter && b.uses.Add(1) == flatAfter {
-		f = newFlat(b)
+		f = newFlat(b, kernel(haveFMA))
 		b.flat.Store(f)
 	}
 	return f

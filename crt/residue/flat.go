@@ -13,30 +13,40 @@ const flatBits = 8192
 // has a join between any two batches never makes them.
 const flatAfter = 4
 
+// kernel says what forms the sums of a block.
+type kernel bool
+
+const (
+	words   kernel = false // math/big's rows
+	vectors kernel = true  // fmaGroup
+)
+
 // flat is the blocks of a basis, by their first modulus.
 type flat struct{ blocks []*block }
 
 // block is neighbouring moduli with the multiples e_i that their residues are
 // multiplied by.
 type block struct {
-	span *span
-	n    int       // limbs of a residue
-	e    []big.Int // of each modulus
+	span  *span
+	n     int       // limbs of a residue
+	e     []big.Int // of each modulus
+	lanes *lanes    // for the vector kernel, instead of e; nil without
 	// What a sum is divided by P with: ⌊2^(P's width + shift)/P⌋ − 2^shift.
 	reciprocal big.Int
 	shift      uint
 }
 
-func newFlat(b *Basis) *flat {
+// newFlat makes the blocks of b, for the vector kernel or for math/big.
+func newFlat(b *Basis, by kernel) *flat {
 	f := &flat{blocks: make([]*block, len(b.moduli))}
-	f.cover(b, b.root, 0)
+	f.cover(b, b.root, 0, by)
 	return f
 }
 
-func (f *flat) cover(b *Basis, s *span, first int) {
+func (f *flat) cover(b *Basis, s *span, first int, by kernel) {
 	if s.count*b.Width() > flatBits {
-		f.cover(b, s.left, first)
-		f.cover(b, s.right, first+s.left.count)
+		f.cover(b, s.left, first, by)
+		f.cover(b, s.right, first+s.left.count, by)
 		return
 	}
 	n := b.moduli[0].limbs()
@@ -46,6 +56,9 @@ func (f *flat) cover(b *Basis, s *span, first int) {
 	one := big.NewInt(1)
 	blk.reciprocal.Quo(new(big.Int).Lsh(one, all), s.product(n))
 	blk.reciprocal.Sub(&blk.reciprocal, new(big.Int).Lsh(one, blk.shift))
+	if by == vectors {
+		blk.lanes, blk.e = newLanes(blk), nil
+	}
 	f.blocks[first] = blk
 }
 
@@ -64,6 +77,9 @@ func (b *block) multiples(s *span, others *big.Int, first int, weights []word) {
 // below P; residues are the block's own. It answers the place of a residue that
 // is too large, or −1.
 func (b *block) combine(out []word, moduli []*Modulus, residues []byte, s *Scratch) int {
+	if b.lanes != nil {
+		return b.lanes.combine(b, out, moduli, residues, s)
+	}
 	size := b.n * wordBytes
 	sum, one := &s.p[0], &s.p[1]
 	sum.SetUint64(0)
@@ -75,14 +91,14 @@ func (b *block) combine(out []word, moduli []*Modulus, residues []byte, s *Scrat
 		}
 		sum.Add(sum, one.Mul(&b.e[i], s.x.SetBits(r)))
 	}
-	b.reduce(out, s)
+	b.reduce(out, sum.Bits(), s)
 	return -1
 }
 
-// reduce sets out to the sum in s modulo P: the sum less q·P, where q is the
+// reduce sets out to sum modulo P: the sum less q·P, where q is the
 // quotient less at most 2. With P = 2^… − D that is its lower part and q·D.
-func (b *block) reduce(out []word, s *Scratch) {
-	sum, q := s.p[0].Bits(), &s.p[1]
+func (b *block) reduce(out, sum []word, s *Scratch) {
+	q := &s.p[1]
 	clear(out)
 	copy(out, sum)
 	if len(sum) <= len(out) {
@@ -93,7 +109,7 @@ func (b *block) reduce(out []word, s *Scratch) {
 	q.Rsh(q, b.shift)
 	top := -lowWord(q) // the sum's upper part less q
 	q.Add(q, high)
-	qd := s.p[0].Mul(&b.span.dInt, q).Bits() // sum's limbs: copied, and done with
+	qd := s.p[0].Mul(&b.span.dInt, q).Bits() // whose limbs sum may be: it is done with
 	if len(qd) > len(out) {
 		top += qd[len(out)]
 		qd = qd[:len(out)]

@@ -158,9 +158,13 @@ func combine(t rapid.TB, b *Basis, residues []*big.Int) *big.Int {
 }
 
 func paths(b *Basis) map[string]func(dst, residues []byte, s *Scratch) error {
-	f := newFlat(b)
-	return map[string]func(dst, residues []byte, s *Scratch) error{
-		"tree": func(dst, residues []byte, s *Scratch) error { return b.combineBy(nil, dst, residues, s) },
-		"flat": func(dst, residues []byte, s *Scratch) error { return b.combineBy(f, dst, residues, s) },
+	forms := map[string]*flat{"tree": nil, "words": newFlat(b, words)}
+	if haveFMA {
+		forms["vectors"] = newFlat(b, vectors)
 	}
+	all := map[string]func(dst, residues []byte, s *Scratch) error{}
+	for name, f := range forms {
+		all[name] = func(dst, residues []byte, s *Scratch) error { return b.combineBy(f, dst, residues, s) }
+	}
+	return all
 }
