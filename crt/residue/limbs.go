@@ -128,8 +128,13 @@ func addMulWord(z, x []word, y word) (carry word) {
 // addMul adds x·y to z, whose length is that of both together, and answers
 // the carry. Nothing but lengths decides what it does.
 func addMul(z, x, y []word) (carry word) {
+	adx := haveADX && len(x) >= 4 && len(x)%4 == 0
 	for len(y) >= 4 {
-		carry = addMul4(z[:len(x)+4], x, (*[4]word)(y), carry)
+		if to := z[:len(x)+4]; adx {
+			carry = addMul4ADX(&to[0], &x[0], len(x)/4, (*[4]word)(y), carry)
+		} else {
+			carry = addMul4(to, x, (*[4]word)(y), carry)
+		}
 		z, y = z[4:], y[4:]
 	}
 	for len(y) > 0 {

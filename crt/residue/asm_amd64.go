@@ -4,8 +4,12 @@ package residue
 
 import "golang.org/x/sys/cpu"
 
-// haveFMA says that fmaGroup runs here.
-var haveFMA = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+// haveFMA says that fmaGroup runs here, haveADX that addMul4ADX does. They are
+// variables for the tests, which go both ways.
+var (
+	haveFMA = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+	haveADX = cpu.X86.HasADX && cpu.X86.HasBMI2
+)
 
 // fmaGroup adds to acc the products of k multiples, groupLanes digits of each
 // at e, with rows digits of the residues: digits[j·k+i] is digit j of residue
@@ -13,3 +17,8 @@ var haveFMA = cpu.X86.HasAVX2 && cpu.X86.HasFMA
 //
 //go:noescape
 func fmaGroup(acc *int64, e, digits *float64, k, rows int)
+
+// addMul4ADX is addMul4 of 4·fours limbs at x, at least four.
+//
+//go:noescape
+func addMul4ADX(z, x *word, fours int, y *[4]word, carry word) word

@@ -2,7 +2,11 @@
 
 package residue
 
-// haveFMA says that fmaGroup runs here.
-const haveFMA = false
+const (
+	haveFMA = false
+	haveADX = false
+)
 
 func fmaGroup(*int64, *float64, *float64, int, int) { panic("residue: no vector kernel") }
+
+func addMul4ADX(*word, *word, int, *[4]word, word) word { panic("residue: no kernel") }
