@@ -24,6 +24,7 @@ import (
 var (
 	save   = flag.String("save", "", "append the result to this file, a JSON line")
 	rounds = flag.Int("rounds", 31, "how often each is measured, in turn")
+	small  = flag.Bool("shards", false, "shards alone, no large batches")
 	large  = flag.Bool("large", false, "16384 moduli of 2048 bits as well (two minutes, 2 GB)")
 )
 
@@ -45,7 +46,7 @@ type result struct {
 }
 
 // side is one of those that are compared: run does the work so often, and
-// answers the time it took; x is what came out.
+// answers the time it took; x is what came out, or nil of another work.
 type side struct {
 	name string
 	run  func(times int) time.Duration
@@ -71,7 +72,7 @@ func compare(t *testing.T, what string, sides []side) (figures []figure) {
 		once := s.run(1)
 		if i == 0 {
 			want = s.x()
-		} else if s.x().Cmp(want) != 0 {
+		} else if s.x != nil && s.x().Cmp(want) != 0 {
 			t.Fatalf("%s: %s has another x than FLINT", what, s.name)
 		}
 		once = max(s.run(1), 100)
@@ -189,6 +190,26 @@ func flint(t *testing.T, moduli, residues []*big.Int) side {
 	return side{"FLINT " + Version(), p.Run, p.X}
 }
 
+// aside is what a shard's member and its server do besides: measured in turn
+// with FLINT's combination, for a yardstick.
+func aside(t *testing.T, moduli []*residue.Modulus, from *stream) []side {
+	b, err := residue.NewBasis(moduli)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, r := make([]byte, b.Size()), make([]byte, b.Width()/8)
+	_, _ = from.Read(x)
+	other := primes(t, 1, b.Width(), from)[0]
+	return []side{
+		{"Reduce", ours(func() { moduli[0].Reduce(r, x) }), nil},
+		{"Replace", ours(func() {
+			if _, err := b.Replace(1, other); err != nil {
+				t.Error(err)
+			}
+		}), nil},
+	}
+}
+
 func TestAgainstFLINT(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -204,10 +225,10 @@ func TestAgainstFLINT(t *testing.T) {
 			m[i] = moduli[i].Int()
 		}
 		b := below(m, from)
-		r.Figures = append(r.Figures, compare(t, fmt.Sprintf("%d×%d", c.k, c.width), []side{flint(t, m, b), basis(t, "Basis", moduli, b)})...)
+		r.Figures = append(r.Figures, compare(t, fmt.Sprintf("%d×%d", c.k, c.width), append([]side{flint(t, m, b), basis(t, "Basis", moduli, b)}, aside(t, moduli, from)...))...)
 	}
 	for _, c := range []struct{ k, width int }{{1024, 512}, {1024, 2048}, {16384, 2048}} {
-		if c.k > 1024 && !*large {
+		if *small || c.k > 1024 && !*large {
 			continue
 		}
 		m := coprime(c.k, c.width)
