@@ -19,6 +19,12 @@ func newProduct(m *Modulus) *product {
 	return p
 }
 
+// modulo makes p the product of one factor r, modulo m of the same width.
+func (p *product) modulo(m *Modulus, r []word) {
+	p.m = m
+	copy(p.r, r)
+}
+
 // times multiplies by x of L or of L/2 bits.
 func (p *product) times(x []word) {
 	if len(x) == len(p.m.c) {
