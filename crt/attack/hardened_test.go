@@ -1,14 +1,13 @@
 package attack_test
 
 import (
-	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/big"
+
+	"github.com/sunzi-push/sunzi/crt"
+	"github.com/sunzi-push/sunzi/crt/residue"
 )
 
 const (
@@ -19,131 +18,111 @@ const (
 	overhead  = 1 + 8 + 1 // type, sequence, end of the text
 )
 
-var (
-	errTooLong  = errors.New("text does not fit its slot")
-	errTooLarge = errors.New("residue is not below its modulus")
-)
-
-// hardened is the construction, as far as the attacks meet it: a residue is an
-// AES-256-GCM ciphertext with its tag, as wide as the modulus, which is a prime
-// just below 2^512. It stands in for package crt.
+// hardened is package crt. Keys and primes are of the seed; the sealer's name is
+// not, and so no frame is the same in two runs.
 type hardened struct {
-	slots  []slot
-	primes []*big.Int
-	batch  uint64
-	period uint32
+	shard  *crt.Shard
+	chains []crt.Chain
+	primes []*residue.Modulus
+	basis  *residue.Basis
+	number uint64 // sequence of the next batch
+	crt.Scratch
 }
 
-// slot is what one client and the server share.
-type slot struct {
-	id   [32]byte
-	prk  []byte
-	aead cipher.AEAD
-}
+const shardID = 7
 
 func newHardened(seed string, clients int) *hardened {
 	r := randomness(seed)
-	v := &hardened{slots: make([]slot, clients)}
-	for i := range v.slots {
-		v.primes = append(v.primes, slotPrime(randomBits(r, slotBits/2, 1)))
-		v.slots[i].id = sha256.Sum256([]byte{byte(i)})
-		v.slots[i].prk = randomTexts(r, 1, 32)[0]
-		v.derive(i)
+	v := &hardened{chains: make([]crt.Chain, clients)}
+	members := make([]*crt.Member, clients)
+	for i := range members {
+		m, err := residue.Prime(slotBits, r)
+		if err != nil {
+			panic(err)
+		}
+		v.primes = append(v.primes, m)
+		copy(v.chains[i].Key[:], randomTexts(r, 1, crt.KeySize)[0])
+		members[i] = &crt.Member{Who: who(i), Modulus: m, Chain: v.chains[i]}
+	}
+	var err error
+	if v.shard, err = crt.NewSealer().NewShard(shardID, 0, members, nil); err != nil {
+		panic(err)
+	}
+	if v.basis, err = residue.NewBasis(v.primes); err != nil {
+		panic(err)
 	}
 	return v
 }
 
-// slotPrime is the first prime 2^512 - c with c odd, from that c upwards.
-func slotPrime(c *big.Int) *big.Int {
-	p := new(big.Int).Lsh(big.NewInt(1), slotBits)
-	p.Sub(p, c)
-	p.SetBit(p, 0, 1)
-	for !p.ProbablyPrime(0) {
-		p.Sub(p, big.NewInt(2))
-	}
-	return p
-}
-
-// derive makes a slot's key out of the client's secret; the modulus is part of
-// the key, and not all of it.
-func (v *hardened) derive(i int) {
-	modulus := sha256.Sum256(v.primes[i].Bytes())
-	info := "slot" + string(v.slots[i].id[:]) + string(modulus[:])
-	key, err := hkdf.Expand(sha256.New, v.slots[i].prk, info, 32)
-	if err != nil {
-		panic(err)
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		panic(err)
-	}
-	if v.slots[i].aead, err = cipher.NewGCM(block); err != nil {
-		panic(err)
-	}
-}
+func who(i int) crt.Who { return crt.NameHash("", fmt.Sprint("client ", i)) }
 
 func (v *hardened) nextPeriod() {
-	v.period++
-	for i := range v.slots {
-		next, err := hkdf.Expand(sha256.New, v.slots[i].prk, "next", 32)
-		if err != nil {
-			panic(err)
-		}
-		v.slots[i].prk = next
-		v.derive(i)
+	v.shard = v.shard.Step()
+	for i := range v.chains {
+		v.chains[i].Step()
 	}
 }
 
 func (v *hardened) seal(texts [][]byte) (frame, error) {
-	for _, text := range texts {
-		if len(text) > blockSize-overhead {
-			return frame{}, errTooLong
+	v.number++
+	slots := make([]crt.Slot, len(texts))
+	for i, text := range texts {
+		if len(text) > 0 {
+			slots[i] = crt.Slot{Type: crt.SlotInline, Seq: v.number, Data: text}
 		}
 	}
-	for {
-		v.batch++
-		f := frame{header: v.header()}
-		residues := make([]*big.Int, len(texts))
-		for i, text := range texts {
-			residues[i] = new(big.Int).SetBytes(v.slots[i].aead.Seal(nil, nonce(f.header), block(text, v.batch), v.aad(i, f.header)))
-		}
-		x, err := v.combine(residues)
-		if errors.Is(err, errTooLarge) { // once in 2^256: again under the next number
-			continue
-		}
-		f.x = x
-		return f, err
+	b, err := v.shard.Seal(nil, crt.Direct, 0, slots, nil, &v.Scratch)
+	if err != nil {
+		return frame{}, err
 	}
+	return frame{header: b[:crt.HeaderSize], x: new(big.Int).SetBytes(b[crt.HeaderSize:])}, nil
 }
 
-// open does not compare the key period: a thief of the keys would not either.
-// That a frame of another period stays shut must come from its keys.
+// open opens with the keys of the present, whatever period the frame names: a
+// thief of them would not stop at the number. That a frame of another period
+// stays shut must come from its keys.
 func (v *hardened) open(i int, f frame) (opened, bool) {
-	if len(f.header) != 76 || f.x.Sign() < 0 || f.x.BitLen() > slotBits*len(v.slots) {
+	size := v.basis.Size()
+	if len(f.header) != crt.HeaderSize || f.x.Sign() < 0 || f.x.BitLen() > 8*size {
 		return opened{}, false
 	}
-	sealed := new(big.Int).Mod(f.x, v.primes[i]).FillBytes(make([]byte, slotBytes))
-	plain, err := v.slots[i].aead.Open(nil, nonce(f.header), sealed, v.aad(i, f.header))
+	chain := v.chains[i]
+	chain.Period = binary.BigEndian.Uint32(f.header[12:])
+	g := crt.Grant{Generation: 1, Period: chain.Period, Shard: shardID, Slot: i, Slots: len(v.chains), Modulus: v.primes[i]}
+	var ring crt.Ring
+	ring.Add(crt.RestoreKeys(who(i), g, chain))
+	o, err := ring.Open(append(append([]byte(nil), f.header...), f.x.FillBytes(make([]byte, size))...))
 	if err != nil {
 		return opened{}, false
 	}
-	end := bytes.LastIndexByte(plain, 0x80)
-	if end < 9 {
-		return opened{}, false
-	}
-	return opened{text: plain[9:end], sequence: binary.BigEndian.Uint64(plain[1:])}, true
+	return opened{text: o.Message, sequence: o.Seq}, true
 }
 
+// combine is the package's own, on residues that an attack chose.
 func (v *hardened) combine(residues []*big.Int) (*big.Int, error) {
-	for i, b := range residues {
-		if b.Sign() < 0 || b.Cmp(v.primes[i]) >= 0 {
-			return nil, errTooLarge
+	b := make([]byte, 0, v.basis.Size())
+	for _, r := range residues {
+		if r.Sign() < 0 || r.BitLen() > slotBits {
+			return nil, errors.New("a residue is wider than its slot")
 		}
+		b = append(b, r.FillBytes(make([]byte, slotBytes))...)
 	}
-	return solve(v.primes, residues), nil
+	x := make([]byte, v.basis.Size())
+	var s residue.Scratch
+	if err := v.basis.Combine(x, b, &s); err != nil {
+		return nil, err
+	}
+	return new(big.Int).SetBytes(x), nil
 }
 
-func (v *hardened) moduli() []*big.Int { return v.primes }
+func (v *hardened) moduli() []*big.Int {
+	all := make([]*big.Int, len(v.primes))
+	for i, m := range v.primes {
+		c := new(big.Int).SetBytes(m.AppendC(nil))
+		all[i] = c.Sub(new(big.Int).Lsh(big.NewInt(1), slotBits), c)
+	}
+	return all
+}
 
 // guess is 2^512 less the middle of what c may be.
 func (v *hardened) guess() *big.Int {
@@ -158,34 +137,14 @@ func (v *hardened) encodings(text []byte, sequence uint64) []*big.Int {
 	return []*big.Int{new(big.Int).SetBytes(text), full, new(big.Int).Lsh(full, 8*tagBytes)}
 }
 
-// block pads a text: type, sequence, text, 0x80, zeros.
+// block pads a text as section 5.1 of crt/SPEC.md says: type, sequence, text,
+// 0x80, zeros.
 func block(text []byte, sequence uint64) []byte {
 	b := make([]byte, 9, blockSize)
 	if len(text) > 0 {
 		b[0] = 1
+		binary.BigEndian.PutUint64(b[1:], sequence)
 	}
-	binary.BigEndian.PutUint64(b[1:], sequence)
 	b = append(append(b, text...), 0x80)
 	return b[:blockSize]
-}
-
-func (v *hardened) header() []byte {
-	h := make([]byte, 76)
-	copy(h, "CB\x01\x01")
-	binary.BigEndian.PutUint32(h[12:], v.period)
-	binary.BigEndian.PutUint64(h[16:], v.batch)
-	binary.BigEndian.PutUint16(h[32:], uint16(len(v.slots)))
-	binary.BigEndian.PutUint16(h[34:], slotBytes)
-	body := sha256.Sum256(nil)
-	copy(h[44:], body[:])
-	return h
-}
-
-func (v *hardened) aad(i int, header []byte) []byte {
-	return append(bytes.Clone(header), v.slots[i].id[:]...)
-}
-
-// nonce is the batch number and four zero bytes: lane and domain.
-func nonce(header []byte) []byte {
-	return append(bytes.Clone(header[16:24]), 0, 0, 0, 0)
 }
