@@ -12,6 +12,25 @@ type Sealed struct {
 	Channel bool
 }
 
+// CoverListener is a [CommitListener] that also hears of covers: members of a
+// shard that a frame has no message for get it as well, so that nobody can tell
+// for whom it is. It must not block.
+type CoverListener interface {
+	Covered(m *Message, to []ClientKey)
+}
+
+// Covered implements [CoverListener]: sessions of this node get the frame where
+// they are live. A cover that is dropped is not missed.
+func (s *Service) Covered(m *Message, to []ClientKey) {
+	for _, key := range to {
+		for _, session := range s.sessions.Of(key) {
+			if session.Live(m) {
+				s.met.covers.Inc()
+			}
+		}
+	}
+}
+
 // Sealing makes clients' sealing keys. Its errors are [CodeInvalidField] where
 // this kind is not offered or a handshake fails, and the store's.
 type Sealing interface {

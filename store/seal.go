@@ -111,8 +111,33 @@ func (t *tx) sealShard(id int64, entries []int) error {
 			t.framed(&t.entries[entries[n]], f)
 		}
 		t.keepFrame(f)
+		if !t.cfg.NoCovers {
+			t.cover(sh, f, items)
+		}
 	}
 	return nil
+}
+
+// covered is a frame with the members that it has nothing for.
+type covered struct {
+	message *push.Message
+	to      []push.ClientKey
+}
+
+func (t *tx) cover(sh *push.SealShard, f *push.SealedFrame, items []push.SealItem) {
+	in := make(map[int]bool, len(f.Items))
+	for _, n := range f.Items {
+		in[items[n].Slot] = true
+	}
+	var others []push.ClientKey
+	for i := range sh.Members {
+		if m := &sh.Members[i]; !in[m.Slot] {
+			others = append(others, m.Client)
+		}
+	}
+	if len(others) > 0 {
+		t.covers = append(t.covers, covered{&push.Message{Sent: t.now, Sealed: f.Sealed}, others})
+	}
 }
 
 // framed says that the entry's message is in the frame, and lets the client's

@@ -42,7 +42,8 @@ type sealed struct {
 	t       testing.TB
 	sealing *seal.Service
 	mu      sync.Mutex
-	heard   map[string]*push.Message // by client and place
+	heard   map[string]*push.Message   // by client and place
+	covers  map[string][]*push.Message // by client
 	now     time.Time
 }
 
@@ -51,6 +52,15 @@ func (s *sealed) Placed(m *push.Message, to []push.Placement) {
 	defer s.mu.Unlock()
 	for _, p := range to {
 		s.heard[fmt.Sprint(p.Client, " ", p.Seq)] = m
+	}
+}
+
+// Covered has every cover opened by its client: it holds nothing for it.
+func (s *sealed) Covered(m *push.Message, to []push.ClientKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range to {
+		s.covers[key.ID] = append(s.covers[key.ID], m)
 	}
 }
 
@@ -68,7 +78,7 @@ func (s *sealed) later(d time.Duration) {
 
 func openSealed(t testing.TB, cfg Config, sealing *seal.Service) *sealed {
 	t.Helper()
-	s := &sealed{t: t, sealing: sealing, heard: make(map[string]*push.Message), now: time.Now()}
+	s := &sealed{t: t, sealing: sealing, heard: make(map[string]*push.Message), covers: make(map[string][]*push.Message), now: time.Now()}
 	cfg.Sealer, cfg.Listener, cfg.Clock = sealing, s, s.clock
 	st, err := Open(context.Background(), cfg)
 	if err != nil {
@@ -319,6 +329,38 @@ func TestWhatWaitsIsWrapped(t *testing.T) {
 		}
 		s.want(ann, "a secret for all a secret for later")
 		s.want(dan, "clear:a secret for all clear:a secret for later")
+	})
+}
+
+// Who has nothing in a frame gets it too, and finds that there is nothing.
+func TestOthersOfTheShardGetCovers(t *testing.T) {
+	onEngines(t, func(t *testing.T, cfg Config) {
+		s := openSealed(t, cfg, newSealing(t, 1))
+		ann, bob, eve := s.join("ann", crt.KindCRT), s.join("bob", crt.KindCRT), s.join("eve", crt.KindAEAD)
+		s.send("one", push.SealAuto, ann)
+		s.send(long, push.SealAuto, ann)
+		s.send("both", push.SealAuto, ann, bob)
+		s.send("alone", push.SealAuto, eve)
+		if len(s.covers["ann"]) != 0 || len(s.covers["bob"]) != 2 || len(s.covers["eve"]) != 0 {
+			t.Fatalf("covers: %d for ann, %d for bob, %d for eve", len(s.covers["ann"]), len(s.covers["bob"]), len(s.covers["eve"]))
+		}
+		for _, m := range s.covers["bob"] {
+			if got := bob.open(t, m, 0); got != "" {
+				t.Errorf("a cover opens as %q", got)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if cfg.Path == "" {
+			return
+		}
+		cfg.NoCovers = true
+		bare := openSealed(t, cfg, newSealing(t, 1))
+		bare.send("two", push.SealAuto, ann)
+		if len(bare.covers["bob"]) != 0 {
+			t.Error("a cover although there are to be none")
+		}
 	})
 }
 

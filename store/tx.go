@@ -33,6 +33,7 @@ type tx struct {
 	token    []byte  // names the transaction, where servers share
 
 	sealing      push.SealGroup // nil: nothing was sealed yet
+	covers       []covered
 	shards       map[int64]*push.SealShard
 	frames       []frameRow
 	sealedBodies map[[32]byte]struct{}
@@ -68,6 +69,11 @@ func (t *tx) tell(l *push.CommitListener) {
 	}
 	for _, h := range t.heard {
 		(*l).Placed(h.message, h.to)
+	}
+	if c, ok := (*l).(push.CoverListener); ok {
+		for _, h := range t.covers {
+			c.Covered(h.message, h.to)
+		}
 	}
 }
 
