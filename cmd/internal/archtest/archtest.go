@@ -45,9 +45,12 @@ var noSockets = []string{"golang.org/x/sys/..."}
 // Rooms are the rules; the longest path that matches a package counts.
 var Rooms = []Room{
 	{Path: "crt", Never: append([]string{"time"}, noIO...)},
+	// A comparison for benchmarks, behind a build tag.
+	{Path: "crt/residue/flint", May: []string{"crt/residue"}, Never: noWeb},
 	{Path: "push", May: []string{"push/snowflake", "push/token"}, Never: noIO},
 	{Path: "push/snowflake", Never: noIO},
 	{Path: "push/token", Never: noIO},
+	{Path: "push/seal", May: []string{"push", "crt"}, Never: noIO},
 	{Path: "push/pushtest", May: []string{"push", "push/snowflake", "push/token"}, Never: noWeb},
 	// Servers for tests and for the chaos run; they know nothing of ours.
 	{Path: "push/pushtest/daemons", Never: noWeb},
@@ -76,7 +79,7 @@ var testMay = map[string][]string{
 	"push":         {"push/pushtest", "push/pushtest/daemons"},
 	"push/cluster": {"push/pushtest", "push/pushtest/daemons"},
 	"hub":          {"hub/hubtest", "push/pushtest", "push/token"},
-	"store":        {"push/pushtest", "push/pushtest/daemons", "push/snowflake"},
+	"store":        {"push/pushtest", "push/pushtest/daemons", "push/snowflake", "push/seal", "crt"},
 	"api":          {"push/pushtest", "push/snowflake"},
 }
 
