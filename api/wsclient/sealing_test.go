@@ -542,9 +542,11 @@ func TestKeysAreForgottenOnceAllIsAcked(t *testing.T) {
 		}
 	}
 	state(" 1@7")
+	state(" 1@7") // complete
 	r.wants(t, 1, `1`)
 	state(" 1@9")
 	close(next)
+	state(" 42@7 1@9")
 	state(" 42@7 1@9")
 	r.wants(t, 3, `3`)
 	state(" 42@7")
@@ -583,6 +585,32 @@ func TestUnconfirmedKeysAreDropped(t *testing.T) {
 	if err := k.unmarshal(<-store.saves); err != nil || len(k.gens) != 1 {
 		t.Errorf("%d generations are kept, %v", len(k.gens), err)
 	}
+}
+
+// TestCompleteKeysStayWhateverTheServerSays: it has destroyed its own, and what
+// was sealed before waits.
+func TestCompleteKeysStayWhateverTheServerSays(t *testing.T) {
+	s := newSealer(t)
+	visits := 0
+	base := server(t, func(p *peer) {
+		visits++
+		s.welcome(p, SealCRT, uint64(visits)-1)
+		old := s.shard
+		s.handshake(p)
+		if visits == 1 {
+			p.binary(s.frame(1, `1`))
+			p.message(wire.TypeAck)
+			s.gen = 0
+			return
+		}
+		s.shard = old
+		p.binary(s.frame(2, `2`))
+		p.message(wire.TypeAck)
+		p.closing()
+	})
+	r := runClient(t, s.config(base, SealCRT))
+	r.wants(t, 1, `1`)
+	r.wants(t, 2, `2`)
 }
 
 func TestHandshakesThatAreRefused(t *testing.T) {
