@@ -45,6 +45,8 @@ var noSockets = []string{"golang.org/x/sys/..."}
 // Rooms are the rules; the longest path that matches a package counts.
 var Rooms = []Room{
 	{Path: "crt", Never: append([]string{"time"}, noIO...)},
+	// A comparison for benchmarks, behind a build tag.
+	{Path: "crt/residue/flint", May: []string{"crt/residue"}, Never: noWeb},
 	{Path: "push", May: []string{"push/snowflake", "push/token"}, Never: noIO},
 	{Path: "push/snowflake", Never: noIO},
 	{Path: "push/token", Never: noIO},

@@ -1,0 +1,160 @@
+package residue
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+)
+
+// Errors of [NewBasis], [Basis.Replace], [NewTree] and [Tree.Replace]; they
+// come wrapped with the places of the moduli.
+var (
+	ErrNoModuli   = errors.New("residue: no moduli")
+	ErrWidths     = errors.New("residue: moduli of different widths")
+	ErrDuplicate  = errors.New("residue: the same modulus twice")
+	ErrNotCoprime = errors.New("residue: moduli with a common factor")
+	ErrNoSuch     = errors.New("residue: no modulus in that place")
+	ErrCount      = errors.New("residue: not one residue a modulus")
+)
+
+// Basis is the moduli of one shard, in the order of their residues, and what
+// formula (1) needs of them: the weights w_i = (M/m_i)⁻¹ mod m_i and the
+// products of neighbours. It is immutable, and any number of goroutines may
+// combine by it; a join or a leave makes another one by [Basis.Replace], which
+// shares what didn't change. 16 moduli of 512 bits take 6 KB (and 22 more
+// where the processor lets [Basis.Combine] go by the flat form).
+type Basis struct {
+	moduli  []*Modulus
+	weights []word // of each modulus, limbs() long
+	root    *span
+	flat    *flat // nil where this machine has no use for it
+}
+
+// NewBasis makes the basis of these moduli, whose slice is copied. It refuses
+// none at all ([ErrNoModuli]), widths that differ ([ErrWidths]), a modulus
+// that is there twice ([ErrDuplicate]) and two with a common factor
+// ([ErrNotCoprime]); an even one can't be a Modulus. It takes a square of
+// their number: 60 µs for 16 of 512 bits, half a second for 1024.
+func NewBasis(moduli []*Modulus) (*Basis, error) {
+	if len(moduli) == 0 {
+		return nil, ErrNoModuli
+	}
+	b := &Basis{moduli: append([]*Modulus(nil), moduli...)}
+	n := moduli[0].limbs()
+	b.weights = make([]word, len(moduli)*n)
+	for i, m := range moduli {
+		if m.width != moduli[0].width {
+			return nil, fmt.Errorf("%w: %d bits at 0, %d at %d", ErrWidths, moduli[0].width, m.width, i)
+		}
+	}
+	for i := range moduli {
+		if err := b.weigh(i); err != nil {
+			return nil, err
+		}
+	}
+	b.root = newSpan(b.moduli)
+	b.flat = newFlat(b)
+	return b, nil
+}
+
+// weigh sets the weight of modulus i. Modulo m_i = 2^L − c_i any other m_j is
+// c_i − c_j, which is half as long.
+func (b *Basis) weigh(i int) error {
+	m := b.moduli[i]
+	p := newProduct(m)
+	for j, other := range b.moduli {
+		if j == i {
+			continue
+		}
+		if !p.timesDifference(m, other) {
+			return fmt.Errorf("%w: at %d and %d", ErrDuplicate, min(i, j), max(i, j))
+		}
+	}
+	w := inverse(p.int(), m.Int())
+	if w == nil {
+		return b.commonFactor(i)
+	}
+	copy(b.weight(i), w.Bits())
+	return nil
+}
+
+// commonFactor names the modulus that is not coprime to modulus i.
+func (b *Basis) commonFactor(i int) error {
+	m := b.moduli[i].Int()
+	for j, other := range b.moduli {
+		if j != i && new(big.Int).GCD(nil, nil, m, other.Int()).BitLen() > 1 {
+			return fmt.Errorf("%w: at %d and %d", ErrNotCoprime, min(i, j), max(i, j))
+		}
+	}
+	return fmt.Errorf("%w: at %d", ErrNotCoprime, i)
+}
+
+func (b *Basis) weight(i int) []word {
+	n := b.moduli[0].limbs()
+	return b.weights[i*n : (i+1)*n : (i+1)*n]
+}
+
+// Len is how many moduli there are.
+func (b *Basis) Len() int { return len(b.moduli) }
+
+// Width is the moduli's, in bits.
+func (b *Basis) Width() int { return b.moduli[0].width }
+
+// Size is the length of x, and of all residues together, in bytes.
+func (b *Basis) Size() int { return len(b.moduli) * b.Width() / 8 }
+
+// Modulus is the one in place i, which panics outside 0 … Len()−1.
+func (b *Basis) Modulus(i int) *Modulus { return b.moduli[i] }
+
+// TooLarge is the error of a residue that is not below its modulus: no x
+// leaves it as a remainder. Sealing anew, under the next batch number, gives
+// another.
+type TooLarge struct{ Index int }
+
+func (e *TooLarge) Error() string {
+	return fmt.Sprintf("residue: residue %d is not below its modulus", e.Index)
+}
+
+// span is a run of neighbouring moduli with their product P = 2^(count·L) − D.
+type span struct {
+	left, right *span // none over a single modulus
+	count       int
+	d           []word  // D, which lacks half a width at the top; c of a single modulus
+	dInt        big.Int // the same, sharing d
+}
+
+func newSpan(moduli []*Modulus) *span {
+	if len(moduli) == 1 {
+		s := &span{count: 1, d: moduli[0].c}
+		s.dInt.SetBits(s.d)
+		return s
+	}
+	half := (len(moduli) + 1) / 2
+	return joinSpans(newSpan(moduli[:half]), newSpan(moduli[half:]), moduli[0].limbs())
+}
+
+// joinSpans: (2^l − D_l)(2^r − D_r) = 2^(l+r) − (D_l·2^r + D_r·2^l − D_l·D_r).
+func joinSpans(left, right *span, n int) *span {
+	s := &span{left: left, right: right, count: left.count + right.count}
+	s.d = make([]word, s.count*n-n/2+1)
+	copy(s.d[right.count*n:], left.d)
+	addTo(s.d[left.count*n:], right.d, 0)
+	subFrom(s.d, new(big.Int).Mul(&left.dInt, &right.dInt).Bits(), 0)
+	s.dInt.SetBits(s.d)
+	return s
+}
+
+// replaced is s with another modulus in place i; the products beside the way
+// down are shared.
+func (s *span) replaced(i int, m *Modulus) *span {
+	if s.count == 1 {
+		return newSpan([]*Modulus{m})
+	}
+	left, right := s.left, s.right
+	if i < left.count {
+		left = left.replaced(i, m)
+	} else {
+		right = right.replaced(i-left.count, m)
+	}
+	return joinSpans(left, right, m.limbs())
+}

@@ -1,0 +1,75 @@
+package residue
+
+import "math/big"
+
+// product is a number below 2^L that grows by factors modulo m.
+type product struct {
+	m *Modulus
+	r []word // the product so far; below 2^L, not always below m
+	z []word // scratch, 2L bits
+	t []word // scratch, L + L/2 bits
+	d []word // scratch, L/2 bits
+}
+
+func newProduct(m *Modulus) *product {
+	n := m.limbs()
+	buf := make([]word, 5*n)
+	p := &product{m: m, r: buf[:n:n], z: buf[n : 3*n : 3*n], t: buf[3*n : 4*n+n/2 : 4*n+n/2], d: buf[4*n+n/2:]}
+	p.r[0] = 1
+	return p
+}
+
+// times multiplies by x of L or of L/2 bits.
+func (p *product) times(x []word) {
+	if len(x) == len(p.m.c) {
+		clear(p.t)
+		addMul(p.t, p.r, x)
+		p.m.foldHalf(p.r, p.t)
+		return
+	}
+	clear(p.z)
+	addMul(p.z, p.r, x)
+	p.m.fold(p.r, p.z, p.t)
+}
+
+// negate makes it m minus itself.
+func (p *product) negate() {
+	p.m.canonical(p.r)
+	z := p.z[:len(p.r)]
+	clear(z)
+	subFrom(z, p.m.c, 0) // 2^L − c
+	subFrom(z, p.r, 0)
+	copy(p.r, z)
+}
+
+// timesDifference multiplies by other mod m, which is m's c minus the
+// other's, and says whether that isn't zero.
+func (p *product) timesDifference(m, other *Modulus) bool {
+	negative, zero := difference(p.d, m.c, other.c)
+	p.times(p.d)
+	if negative {
+		p.negate()
+	}
+	return !zero
+}
+
+// int is the product as a number below m, sharing its limbs.
+func (p *product) int() *big.Int {
+	p.m.canonical(p.r)
+	return new(big.Int).SetBits(p.r)
+}
+
+// difference sets d to |x − y|.
+func difference(d, x, y []word) (negative, zero bool) {
+	copy(d, x)
+	if subFrom(d, y, 0) != 0 {
+		negative = true
+		copy(d, y)
+		subFrom(d, x, 0)
+	}
+	var any word
+	for _, v := range d {
+		any |= v
+	}
+	return negative, any == 0
+}
