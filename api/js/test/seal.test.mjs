@@ -72,7 +72,13 @@ test('an envelope opens for its receiver alone, and only with its own body', asy
   const frame = bytes(s.envelope(shard, 1, 4n, Buffer.alloc(5000, 1)));
   assert.equal((await (await ring(1)).open(frame)).message.length, 5000);
   assert.equal((await (await ring(0)).open(frame)).message, undefined);
-  const other = bytes(s.envelope(shard, 1, 5n, Buffer.alloc(5000, 2)));
+});
+
+test('who knows the key of a body can give a neighbour no other one', async () => {
+  const s = new Sealer();
+  const ck = randomBytes(32);
+  const [frame, other] = [1, 2].map((v) => bytes(s.envelope(shard, 1, 4n, Buffer.alloc(5000, v), ck)));
+  assert.ok((await (await ring(1)).open(frame)).message);
   const mixed = frame.slice();
   mixed.set(other.subarray(76 + SLOTS * 64), 76 + SLOTS * 64);
   await refused((await ring(1)).open(mixed));

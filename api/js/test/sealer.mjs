@@ -100,8 +100,7 @@ export class Sealer {
     return this.slotted({ mode: 1, ...shard, texts: { [slot]: slotText(1, seq, message) } });
   }
 
-  envelope(shard, slot, seq, message) {
-    const ck = randomBytes(32);
+  envelope(shard, slot, seq, message, ck = randomBytes(32)) {
     const body = gcm(ck, Buffer.alloc(12), Buffer.from([0x43, 0x42, 1, 2]), message);
     return this.slotted({ mode: 2, ...shard, texts: { [slot]: slotText(2, seq, ck) }, body });
   }
