@@ -19,7 +19,10 @@ export class Engine {
   #sender = null;
   #marks = []; // { seq, under }: the first place that was opened under these keys
 
-  /** Begins a connection with the records kept of the client; others are passed over. */
+  /**
+   * Begins a connection with the records kept of the client; others are passed
+   * over. Answers the generations that are the client's.
+   */
   async begin({ realm, id, mode, server, records }) {
     this.#who = await nameHash(realm, id);
     this.#mode = mode;
@@ -32,6 +35,7 @@ export class Engine {
       if (r.kind === 'keys') this.#ring.add(new Keys(r));
       else this.#ring.addChannel(r);
     }
+    return this.#ring.keys.map((k) => k.generation);
   }
 
   /** Answers SEAL_HELLO of a new handshake. */
