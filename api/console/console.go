@@ -25,8 +25,8 @@ var static embed.FS
 
 // Policy is the page's Content-Security-Policy: everything from this server,
 // nothing inline, nothing from elsewhere, never in a frame.
-const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+const Policy = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self'; " +
+	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
 // Settings is what the page needs to connect and push. Its JSON form is
 // GET /live/config.json.
