@@ -69,7 +69,7 @@ var Rooms = []Room{
 	{Path: "api", May: []string{"push", "push/token", "api/wire"}, Never: append([]string{"database/sql/..."}, noSockets...)},
 	{Path: "api/wire", Never: noIO},
 	{Path: "api/pushclient", Never: append([]string{"database/sql/..."}, noSockets...)},
-	{Path: "api/wsclient", May: []string{"api/wire", "crt"}, Never: append([]string{"database/sql/..."}, noSockets...)},
+	{Path: "api/wsclient", May: []string{"api/wire", "crt", "crt/residue"}, Never: append([]string{"database/sql/..."}, noSockets...)},
 	{Path: "api/js", Never: append([]string{"database/sql/..."}, noSockets...)},
 	{Path: "api/console", Never: append([]string{"database/sql/..."}, noSockets...)},
 	{Path: "bankshop", May: []string{"api/pushclient", "api/wsclient", "bankshop"}, Never: noSockets},
