@@ -25,8 +25,8 @@ var static embed.FS
 
 // Policy is the page's Content-Security-Policy: everything from this server,
 // nothing inline, nothing from elsewhere, never in a frame.
-const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+const Policy = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self'; " +
+	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
 // Settings is what the page needs to connect and push. Its JSON form is
 // GET /live/config.json.
@@ -34,10 +34,11 @@ type Settings struct {
 	WSURL    string `json:"ws_url"` // its path is used, on the address the page came from
 	ClientID string `json:"client_id"`
 	Realm    string `json:"realm,omitempty"`
-	Token    string `json:"token"`   // a client token for ClientID
-	APIKey   string `json:"api_key"` // with the scopes push and read
-	Curl     string `json:"curl"`    // one line that pushes to ClientID
-	Snippet  string `json:"snippet"` // JavaScript that receives it
+	Token    string `json:"token"`              // a client token for ClientID
+	APIKey   string `json:"api_key"`            // with the scopes push and read
+	SealKey  string `json:"seal_key,omitempty"` // the server's identity, where it seals
+	Curl     string `json:"curl"`               // one line that pushes to ClientID
+	Snippet  string `json:"snippet"`            // JavaScript that receives it
 }
 
 // Config is what [Handler] needs.

@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-//go:embed dist/sunzi.js dist/sunzi.iife.js dist/sunzi.d.ts
+//go:embed dist/sunzi.js dist/sunzi.iife.js dist/sunzi-seal.js dist/sunzi.d.ts
 var dist embed.FS
 
 // Prefix is where [Handler] expects to be mounted.
@@ -32,6 +32,7 @@ func load() map[string]file {
 	types := map[string]string{
 		"sunzi.js":      "text/javascript; charset=utf-8",
 		"sunzi.iife.js": "text/javascript; charset=utf-8",
+		"sunzi-seal.js": "text/javascript; charset=utf-8",
 		"sunzi.d.ts":    "text/plain; charset=utf-8",
 	}
 	m := make(map[string]file, len(types))
@@ -50,8 +51,8 @@ func load() map[string]file {
 // files, such as "sunzi.js"; empty for a name that is not served.
 func Integrity(name string) string { return files[name].integrity }
 
-// Handler serves /client/sunzi.js, /client/sunzi.iife.js and
-// /client/sunzi.d.ts. Each answer carries an ETag made of the file's content
+// Handler serves /client/sunzi.js, /client/sunzi.iife.js, what both load where
+// sealing is asked for, /client/sunzi-seal.js, and /client/sunzi.d.ts. Each answer carries an ETag made of the file's content
 // and may be kept for as long as it is revalidated; scripts may be loaded from
 // any origin, which an integrity attribute requires.
 func Handler() http.Handler {

@@ -22,6 +22,7 @@ func TestHandlerServesEachFile(t *testing.T) {
 	for name, mediaType := range map[string]string{
 		"sunzi.js":      "text/javascript; charset=utf-8",
 		"sunzi.iife.js": "text/javascript; charset=utf-8",
+		"sunzi-seal.js": "text/javascript; charset=utf-8",
 		"sunzi.d.ts":    "text/plain; charset=utf-8",
 	} {
 		w := get(t, "GET", "/client/"+name, "")

@@ -140,8 +140,8 @@ func joinSpans(left, right *span, n int) *span {
 	s := &span{left: left, right: right, count: left.count + right.count}
 	s.d = make([]word, s.count*n-n/2+1)
 	copy(s.d[right.count*n:], left.d)
-	addTo(s.d[left.count*n:], right.d, 0)
-	subFrom(s.d, new(big.Int).Mul(&left.dInt, &right.dInt).Bits(), 0)
+	addTo(s.d[left.count*n:], right.d)
+	subFrom(s.d, new(big.Int).Mul(&left.dInt, &right.dInt).Bits())
 	s.dInt.SetBits(s.d)
 	return s
 }

@@ -141,13 +141,13 @@ func (b *Basis) leaf(out []word, i int, residues []byte, s *Scratch) int {
 func (sp *span) join(out, al, ar []word, s *Scratch) {
 	clear(out[:len(ar)])
 	copy(out[len(ar):], al)
-	top := addTo(out[len(al):], ar, 0)
+	top := addTo(out[len(al):], ar)
 	for i, side := range [2]struct {
 		a []word
 		d *big.Int
 	}{{al, &sp.right.dInt}, {ar, &sp.left.dInt}} {
 		s.x.SetBits(side.a)
-		top -= subFrom(out, s.p[i].Mul(&s.x, side.d).Bits(), 0)
+		top -= subFrom(out, s.p[i].Mul(&s.x, side.d).Bits())
 	}
 	sp.takeOff(out, top)
 }
@@ -155,7 +155,7 @@ func (sp *span) join(out, al, ar []word, s *Scratch) {
 // takeOff takes off x as many P as are in the top that didn't fit it.
 func (sp *span) takeOff(x []word, top word) {
 	for top != 0 {
-		top += addTo(x, sp.d, 0) - 1
+		top += addTo(x, sp.d) - 1
 	}
 }
 
@@ -166,8 +166,8 @@ func (sp *span) canonical(x []word) {
 			return // below 2^… − D
 		}
 	}
-	carry := addTo(x, sp.d, 0)
+	carry := addTo(x, sp.d)
 	if carry == 0 {
-		subFrom(x, sp.d, 0)
+		subFrom(x, sp.d)
 	}
 }

@@ -114,7 +114,7 @@ func (b *block) reduce(out, sum []word, s *Scratch) {
 		top += qd[len(out)]
 		qd = qd[:len(out)]
 	}
-	top += addTo(out, qd, 0)
+	top += addTo(out, qd)
 	b.span.takeOff(out, top)
 }
 

@@ -72,7 +72,7 @@ func mul(a, b word) (hi, lo word) {
 // addTo adds x to z, which is at least as long, through all of z: how long
 // that takes doesn't depend on the carries. Four limbs at a time keep the carry
 // in the processor's flag.
-func addTo(z, x []word, carry word) word {
+func addTo(z, x []word) (carry word) {
 	for len(x) >= 4 && len(z) >= 4 {
 		a, b := (*[4]word)(z), (*[4]word)(x)
 		a[0], carry = add(a[0], b[0], carry)
@@ -91,7 +91,7 @@ func addTo(z, x []word, carry word) word {
 }
 
 // subFrom takes x away from z, likewise.
-func subFrom(z, x []word, borrow word) word {
+func subFrom(z, x []word) (borrow word) {
 	for len(x) >= 4 && len(z) >= 4 {
 		a, b := (*[4]word)(z), (*[4]word)(x)
 		a[0], borrow = sub(a[0], b[0], borrow)

@@ -111,7 +111,7 @@ func inverseOfC(m *Modulus) []word {
 		mulLow(p, z, c)
 		clear(t)
 		raise(t, 2)
-		subFrom(t, p[:n], 0)
+		subFrom(t, p[:n])
 		mulLow(p, z, t)
 		copy(z, p[:n])
 	}

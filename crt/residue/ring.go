@@ -140,5 +140,5 @@ func ringReduce(z, x []word) {
 		ringFold(z, -int(high[n])) // 2^2N weighs 1
 		high = high[:n]
 	}
-	ringFold(z, int(z[n])-int(subFrom(z[:n], high, 0)))
+	ringFold(z, int(z[n])-int(subFrom(z[:n], high)))
 }

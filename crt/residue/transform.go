@@ -6,8 +6,8 @@ import (
 )
 
 // plan is how large products are formed: as Schönhage and Strassen do, cut into
-// pieces that are the coefficients of a polynomial, which is evaluated at points
-// points modulo 2^N + 1. A sum of products of the same plan takes one transform
+// pieces that are the coefficients of a polynomial, whose values modulo 2^N + 1
+// at powers of two are multiplied. A sum of products of the same plan takes one transform
 // a factor and one for the result, and the transforms of products of moduli are
 // made once.
 type plan struct {
@@ -155,7 +155,7 @@ func (p *plan) inverse(out, a, tmp []word) {
 		if len(z) < len(c) { // the rest are zeros
 			c = c[:len(z)]
 		}
-		carry := addTo(z[:len(c)], c, 0)
+		carry := addTo(z[:len(c)], c)
 		raise(z[len(c):], carry)
 	}
 }

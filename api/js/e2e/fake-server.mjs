@@ -2,10 +2,11 @@
 // without the server: one client, one mailbox in a JSON file, the few routes
 // that the page uses, and as much of RFC 6455 as a browser needs. It promises
 // nothing and checks little; the tests are about the real one.
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
+import { accept, frame, unframe } from './rfc6455.mjs';
 
 const option = (name, fallback) => {
   const i = process.argv.indexOf(`--${name}`);
@@ -111,8 +112,7 @@ function settings() {
 // WebSocket
 
 server.on('upgrade', (req, socket) => {
-  const accept = createHash('sha1').update(req.headers['sec-websocket-key'] + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11').digest('base64');
-  socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\nSec-WebSocket-Protocol: sunzi.v1.json\r\n\r\n`);
+  accept(req, socket);
   socket.on('error', () => {});
   const mine = {
     send: (m) => socket.write(frame(1, Buffer.from(JSON.stringify(m)))),
@@ -144,34 +144,6 @@ function hear(mine, m) {
     box.cursor = Math.max(box.cursor, Number(m.seq));
     save();
   } else if (m.type === 'ping') mine.send({ type: 'pong' });
-}
-
-function frame(opcode, payload) {
-  const n = payload.length;
-  const head = n < 126 ? Buffer.from([0x80 | opcode, n]) : n < 65536 ? Buffer.from([0x80 | opcode, 126, n >> 8, n & 255]) : Buffer.alloc(10);
-  if (n >= 65536) {
-    head[0] = 0x80 | opcode;
-    head[1] = 127;
-    head.writeBigUInt64BE(BigInt(n), 2);
-  }
-  return Buffer.concat([head, payload]);
-}
-
-// Clients' frames are masked; the page sends none above 64 KiB.
-function unframe(b) {
-  if (b.length < 2) return null;
-  let n = b[1] & 127;
-  let at = 2;
-  if (n === 126) {
-    if (b.length < 4) return null;
-    n = b.readUInt16BE(2);
-    at = 4;
-  }
-  if (b.length < at + 4 + n) return null;
-  const mask = b.subarray(at, at + 4);
-  const payload = Buffer.from(b.subarray(at + 4, at + 4 + n));
-  for (let i = 0; i < n; i++) payload[i] ^= mask[i & 3];
-  return { opcode: b[0] & 15, payload, length: at + 4 + n };
 }
 
 server.listen(Number(port), host, () => {

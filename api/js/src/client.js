@@ -11,6 +11,7 @@ import { Emitter } from './emitter.js';
 import { Heartbeat } from './heartbeat.js';
 import { Inbox } from './inbox.js';
 import { iterate } from './iterate.js';
+import { Line } from './line.js';
 import { Timer } from './platform.js';
 import { watch } from './signals.js';
 import { GiveUp, Tokens } from './token.js';
@@ -35,6 +36,7 @@ export class Client {
   #deadline;
   #heartbeat;
   #inbox;
+  #sealing = null; // once loaded, where it is asked for
   #tokens;
   #cursors;
   #link = null;
@@ -91,6 +93,10 @@ export class Client {
 
   get refreshStatus() {
     return { ...this.#tokens.status };
+  }
+
+  get sealStatus() {
+    return this.#sealing?.status ?? null;
   }
 
   on(topic, handler) {
@@ -161,18 +167,22 @@ export class Client {
       await Promise.race([saving, new Promise((go) => limit.set(LAST_SAVE_MS, go))]);
       limit.clear();
     }
-    this.#unlink(NORMAL);
+    await this.#unlink(NORMAL);
+    this.#sealing?.close();
   }
 
   // One attempt: token, cursor, socket, hello, welcome.
   async #dial() {
     this.#retry.clear();
-    const link = { socket: null, abort: new AbortController(), since: null, early: null };
+    const link = { socket: null, abort: new AbortController(), since: null, line: null, out: null, sealing: {} };
+    link.mine = (fn) => (e) => this.#link === link && fn(e);
+    link.line = new Line(link.mine((e) => (e.final ? this.#refuse(e) : this.#drop(e.message, 'backoff', e))));
     this.#link = link;
     this.#setState('CONNECTING');
     try {
       const token = await this.#tokens.get(this.#why, link.abort.signal);
       await this.#restore();
+      link.sealing = await this.#asksSealing();
       if (this.#link === link) this.#open(link, token);
     } catch (error) {
       if (this.#link !== link) return;
@@ -191,10 +201,27 @@ export class Client {
     }
   }
 
+  // The sealing code is loaded when it is first asked for. What hello says of it.
+  async #asksSealing() {
+    const { seal } = this.#options;
+    if (!seal) return {};
+    this.#sealing ??= await seal.load(this.#platform, {
+      send: (m) => this.#send(m),
+      take: (item) => this.#take(item),
+      unopened: () => this.#inbox.unopened(),
+      drop: (why, error) => this.#link?.socket && this.#drop(why, 'backoff', error),
+      fail: (error) => this.#link && this.#refuse(error),
+      emit: (event, detail) => this.#emit(event, detail),
+      trouble: (error) => this.#emit('error', { error }),
+    });
+    return this.#sealing.hello(this.#identity.client === null ? null : this.#cursorKey());
+  }
+
   #open(link, token) {
     const { WebSocket } = this.#platform;
     const socket = new WebSocket(this.#url, protocols(token));
-    const mine = (fn) => (e) => this.#link === link && fn(e);
+    const { mine } = link;
+    socket.binaryType = 'arraybuffer';
     link.socket = socket;
     this.#deadline.set(WELCOME_DEADLINE_MS, () => this.#drop('no welcome in time'));
     socket.onopen = mine(() => this.#hello());
@@ -204,27 +231,29 @@ export class Client {
 
   #hello() {
     const { device } = this.#options;
-    this.#send({ type: 'hello', ...(device && { device }), ...this.#inbox.position });
+    this.#send({ type: 'hello', ...(device && { device }), ...this.#inbox.position, ...this.#link.sealing });
   }
 
-  #receive(link, text) {
+  #receive(link, data) {
     this.#heartbeat.heard();
-    if (typeof text !== 'string') return; // binary frames are for clients that asked for them
+    if (typeof data !== 'string') { // a sealed frame, or for clients that asked for it
+      if (this.#sealing) link.line.put(this.#sealing.open(data), link.mine((o) => this.#sealing.deliver(o)));
+      return;
+    }
     let m;
     try {
-      m = decode(text);
+      m = decode(data);
     } catch (error) {
       this.#drop('malformed message', 'backoff', error);
       return;
     }
-    if (link.early) link.early.push(m);
-    else this.#dispatch(link, m);
+    link.line.put(m.type === 'welcome' ? this.#greeted(m) : m, link.mine(() => this.#dispatch(link, m)));
   }
 
   #dispatch(link, m) {
     switch (m.type) {
       case 'welcome':
-        return this.#greeted(link, m);
+        return this.#welcomed(link, m);
       case 'message':
       case 'gap':
       case 'tombstone':
@@ -232,7 +261,11 @@ export class Client {
       case 'member_joined':
       case 'member_left':
       case 'typing':
-        return this.#inbox.take(m) || this.#drop('a sequence is missing');
+        if (this.#sealing?.admits(m) === false) return this.#refuse(new Error('sunzi: a message that is not sealed'));
+        return this.#take(m);
+      case 'seal_welcome':
+      case 'sealed':
+        return this.#sealing?.message(m);
       case 'token_expiring':
         return this.#tokens.expiring(m.in);
       case 'refreshed':
@@ -243,19 +276,17 @@ export class Client {
     } // others: pong has done its work, unknown ones are for newer clients
   }
 
+  #take(item) {
+    return this.#inbox.take(item) || this.#drop('a sequence is missing');
+  }
+
   // Who we are is settled by the first welcome at the latest; if only then,
-  // the cursor is looked up now and what comes meanwhile waits for it.
-  async #greeted(link, m) {
-    if (!this.#restored) {
-      this.#identity = { client: m.client_id, realm: m.realm ?? '' };
-      link.early = [];
-      await this.#restore();
-      if (this.#link !== link) return;
-    }
-    this.#welcomed(link, m);
-    const early = link.early ?? [];
-    link.early = null;
-    for (const e of early) if (this.#link === link) this.#dispatch(link, e);
+  // the cursor is looked up now. What is to be waited for before the welcome
+  // counts, if anything.
+  #greeted(m) {
+    if (this.#restored) return this.#sealing?.begin(this.#cursorKey(), m);
+    this.#identity = { client: m.client_id, realm: m.realm ?? '' };
+    return this.#restore().then(() => this.#sealing?.begin(this.#cursorKey(), m));
   }
 
   #welcomed(link, m) {
@@ -268,6 +299,7 @@ export class Client {
     this.#inbox.welcome(m.incarnation, m.cursor);
     this.#heartbeat.start();
     this.#tokens.plan();
+    this.#sealing?.connected(m);
     if (this.#read > 0n) this.#send({ type: 'read', seq: String(this.#read) });
     this.#read = 0n;
     this.#emit('welcome', m);
@@ -323,9 +355,15 @@ export class Client {
     else this.#dial();
   }
 
+  /** Going on would be less safe than was asked for. */
+  #refuse(error) {
+    this.#fail(0, error.message, error);
+  }
+
   #fail(code, reason, cause) {
     this.#rest();
     this.#unlink(COMING_BACK);
+    this.#sealing?.close();
     const error = new Error(`sunzi: gave up: ${code} ${reason}`, { cause });
     this.#failure = Object.assign(error, { code, reason });
     this.#setState('FAILED', { code, reason, error, replaced: code === REPLACED });
@@ -347,7 +385,9 @@ export class Client {
     this.#tokens.stop();
     this.#inbox.disconnect();
     link?.abort.abort();
-    if (link?.socket?.readyState < 2) link.socket.close(code);
+    const end = () => link?.socket?.readyState < 2 && link.socket.close(code);
+    this.#sealing?.disconnect();
+    return link?.out ? link.out.then(end, end) : end(); // what is being sealed goes first
   }
 
   #wake() {
@@ -377,13 +417,23 @@ export class Client {
     if (!this.#link || this.#link.since === null) return false;
     const ack = { type: 'ack', seq: String(seq) };
     if (failed.length > 0) ack.failed = failed.map((f) => ({ seq: String(f.seq), code: f.code }));
-    return this.#send(ack);
+    if (!this.#send(ack)) return false;
+    this.#sealing?.acked(seq);
+    return true;
   }
 
   #send(m) {
-    const socket = this.#link?.socket;
+    const link = this.#link;
+    const socket = link?.socket;
     if (socket?.readyState !== 1) return false;
-    socket.send(JSON.stringify(m));
+    const text = JSON.stringify(m);
+    const sealed = this.#sealing?.seal(m.type, text);
+    if (!sealed && !link.out) {
+      socket.send(text);
+    } else { // sealing takes its time, and what is sent keeps its order
+      link.out = Promise.all([sealed ?? text, link.out]).then(([data]) => socket.readyState === 1 && socket.send(data));
+      link.out.catch((error) => this.#link === link && this.#drop(error.message, 'backoff', error));
+    }
     return true;
   }
 

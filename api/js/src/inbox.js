@@ -15,6 +15,7 @@ const MAX_FAILED = 256; // dead letters in one ack
 const TRIES = 3;
 const RETRY_MS = 100; // before the second try; twice that before the third
 const UNSTORED_MAX_AGE_MS = 300_000;
+const DECRYPT_FAILED = -1;
 
 export class Inbox {
   #platform;
@@ -29,6 +30,7 @@ export class Inbox {
   #saved = 0n;
   #acked = 0n;
   #received = 0n;
+  #unopened = 0n; // sealed frames since the last place that did not open: any may have been a place
   #places = []; // given to handlers, cursor not yet past them, in order
   #saving = null;
 
@@ -62,6 +64,7 @@ export class Inbox {
   /** On welcome. Another incarnation is another mailbox: our cursor says nothing there. */
   welcome(incarnation, cursor) {
     this.#received = this.#acked = cursor;
+    this.#unopened = 0n;
     if (incarnation !== this.#incarnation) {
       this.#incarnation = incarnation;
       this.#seen = cursor;
@@ -77,21 +80,35 @@ export class Inbox {
 
   /**
    * A decoded message that has its place among the others. Answers false at a
-   * hole: then the connection is worth nothing any more.
+   * hole: then the connection is worth nothing any more. Places that were in
+   * frames that did not open are no hole (api/wire/SPEC.md section 9).
    */
   take(item) {
-    const from = item.type === 'gap' ? item.from : item.seq;
-    if (item.type === 'gap' || (item.type === 'message' && item.seq !== null)) {
-      if (from > this.#received + 1n) return false;
+    const { type } = item;
+    const isPlace = type === 'gap' || type === 'lost' || (type === 'message' && item.seq !== null);
+    if (isPlace || (type === 'replay_complete' && this.#unopened > 0n)) {
       const to = item.to ?? item.seq;
+      const hole = (isPlace ? (item.from ?? item.seq) - 1n : to) - this.#received;
+      if (hole > this.#unopened) return false;
+      if (hole > 0n) this.#enqueue({ type: 'lost', from: this.#received + 1n, to: this.#received + hole });
+      if (hole > 0n || isPlace) this.#unopened = 0n;
       if (to > this.#received) this.#received = to;
     }
     if (item.type === 'tombstone') this.#withdraw(item.id);
+    this.#enqueue(item);
+    this.#run();
+    return true;
+  }
+
+  /** A sealed frame came that did not open. */
+  unopened() {
+    this.#unopened++;
+  }
+
+  #enqueue(item) {
     item.incarnation = this.#incarnation;
     item.at = this.#platform.now();
     this.#queue.push(item);
-    this.#run();
-    return true;
   }
 
   /** Sends what is due at once: before the connection or the page goes away. */
@@ -127,7 +144,9 @@ export class Inbox {
   }
 
   async #step(item) {
-    if (item.type !== 'message') {
+    if (item.type === 'lost') {
+      this.#lost(item);
+    } else if (item.type !== 'message') {
       this.#hooks.tell(item);
       if (item.type === 'gap') this.#passed(item, item.to);
     } else if (item.seq === null) {
@@ -140,6 +159,14 @@ export class Inbox {
   #passed(item, seq) {
     if (seq <= this.#seen) this.#ackDue();
     else this.#settle(this.#place(item, seq));
+  }
+
+  // Places that can't be read are dead letters.
+  #lost(item) {
+    for (let seq = item.from; seq <= item.to; seq++) {
+      if (seq <= this.#seen) this.#ackDue();
+      else this.#settle(this.#place({ ...item, id: '', message: null }, seq), { code: DECRYPT_FAILED });
+    }
   }
 
   async #unstored(item) {

@@ -4,7 +4,12 @@
 import { Client } from './client.js';
 import { indexedDBCursors, memoryCursors } from './cursors.js';
 import { platform as browser } from './platform.js';
+import { toBytes } from './wire.js';
 
+// The sealing code is a file beside this one, as it is in src and in dist. In the
+// IIFE there is no import.meta, but there is the script that runs.
+const SEAL_FILE = typeof SUNZI_SEAL_FILE === 'string' ? SUNZI_SEAL_FILE : './seal/entry.js';
+const HERE = import.meta.url ?? globalThis.document?.currentScript?.src;
 
 /** Opens a client. Throws TypeError at once on options that can't work. */
 export function connect(url, options) {
@@ -28,6 +33,7 @@ export function make(url, options, platform) {
     ack,
     retry: { minMs: 250, maxMs: 5_000, maxFailures: 0, ...retry },
     cursors: cursors(options.cursors ?? 'indexeddb', platform),
+    seal: seal(options),
   });
 }
 
@@ -45,4 +51,26 @@ function cursors(kind, platform) {
   if (kind === 'indexeddb') return (onTrouble) => indexedDBCursors(platform.indexedDB, onTrouble);
   if (typeof kind.load === 'function' && typeof kind.save === 'function') return () => kind;
   throw new TypeError('sunzi: cursors must be "indexeddb", "memory" or {load, save}');
+}
+
+// What sealing needs, or null where it is not asked for.
+function seal({ seal: mode, serverKey, allowPlain = false, sealKeys: keys = 'indexeddb', sealUp: up = true, sealUrl }) {
+  if (mode === undefined || mode === 'none') return null;
+  if (mode !== 'crt' && mode !== 'aead') throw new TypeError(`sunzi: unknown seal ${mode}`);
+  const server = pinned(serverKey);
+  if (keys !== 'indexeddb' && keys !== 'memory' && !['load', 'put', 'remove'].every((f) => typeof keys?.[f] === 'function')) {
+    throw new TypeError('sunzi: sealKeys must be "indexeddb", "memory" or {load, put, remove}');
+  }
+  const url = String(sealUrl ?? new URL(SEAL_FILE, HERE));
+  return {
+    load: async (platform, hooks) => {
+      const { Sealing } = await import(/* webpackIgnore: true */ /* @vite-ignore */ url);
+      return new Sealing(platform, { mode, server, allowPlain, keys, up, url }, hooks);
+    },
+  };
+}
+
+function pinned(key) {
+  if (!/^[A-Za-z0-9_-]{43}$/.test(key)) throw new TypeError('sunzi: seal needs serverKey, 32 bytes in base64url');
+  return toBytes(key.replace(/-/g, '+').replace(/_/g, '/'));
 }

@@ -6,6 +6,8 @@ export function platform() {
   return {
     WebSocket: g.WebSocket,
     indexedDB: g.indexedDB,
+    Worker: g.Worker,
+    trustedTypes: g.trustedTypes,
     location: g.location,
     window: typeof g.addEventListener === 'function' ? g : null,
     document: g.document ?? null,

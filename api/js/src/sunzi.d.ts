@@ -30,6 +30,8 @@ export interface Message<T = unknown> {
   readonly collapseKey: string | null;
   readonly attachment: Attachment | null;
   readonly expires: number | null;
+  /** It came sealed, under keys that only this client and the pinned server have (a channel's: its members). */
+  readonly sealed: boolean;
   /** Only with ack: 'manual'. The cursor moves once all before it are acked too. */
   ack?(): void;
   /** Only with ack: 'manual'. Reports a dead letter with a code of your own, and goes on. */
@@ -46,6 +48,17 @@ export interface Cursor {
 export interface Cursors {
   load(key: string): Cursor | null | Promise<Cursor | null>;
   save(key: string, cursor: Cursor): void | Promise<void>;
+}
+
+/**
+ * Keeps sealing keys. A record is a plain object to be kept as it is, with
+ * structured cloning: its CryptoKeys can't be exported. key names server, realm
+ * and client, name the record among the client's.
+ */
+export interface SealKeys {
+  load(key: string): Iterable<object> | Promise<Iterable<object>>;
+  put(key: string, name: string, record: object): void | Promise<void>;
+  remove(key: string, name: string): void | Promise<void>;
 }
 
 export interface Options {
@@ -67,6 +80,42 @@ export interface Options {
    * Defaults 250, 5000; maxFailures 0: never give up.
    */
   retry?: { minMs?: number; maxMs?: number; maxFailures?: number };
+  /**
+   * Has what is pushed sealed: 'crt', in one number for several clients, or
+   * 'aead', for this one alone. What this takes is loaded only then, from
+   * sunzi-seal.js, and runs in a worker where the page may make one. Needs
+   * X25519 in WebCrypto, and a page that is a secure context.
+   */
+  seal?: 'crt' | 'aead' | 'none';
+  /**
+   * The server's public identity key, 32 bytes in base64url, as the server's
+   * operator tool prints it. Required with seal. A server with another one, or
+   * that does not hold it, ends in FAILED.
+   */
+  serverKey?: string;
+  /**
+   * Default false: with seal, a server that does not seal, or a message with a
+   * place that comes in clear, ends in FAILED. True takes both; see
+   * Message.sealed. A mailbox in which messages wait from before sealing was
+   * asked for needs it once. Messages without a place may come in clear anyway.
+   */
+  allowPlain?: boolean;
+  /** Default 'indexeddb', which falls back to memory: then a reload loses what was sealed and not yet acked. */
+  sealKeys?: 'indexeddb' | 'memory' | SealKeys;
+  /** Default true: with 'aead' what this client sends is sealed too, but for the handshakes. */
+  sealUp?: boolean;
+  /** Where sunzi-seal.js is, if not beside this file: for bundlers. A worker needs it on the page's own origin. */
+  sealUrl?: string | URL;
+}
+
+export interface SealStatus {
+  /** Of the newest keys; 0: none yet. */
+  readonly generation: number;
+  /** Frames, covers among them. */
+  readonly opened: number;
+  readonly covers: number;
+  /** Frames that did not open. */
+  readonly decryptFailed: number;
 }
 
 export interface Welcome {
@@ -80,6 +129,10 @@ export interface Welcome {
   readonly heartbeat: number;
   /** Messages that wait, replayed next. */
   readonly backlog: number;
+  /** The sealing that the server does for this client. */
+  readonly seal?: 'crt' | 'aead';
+  readonly seal_key?: string;
+  readonly seal_generation?: number;
 }
 
 export interface Events {
@@ -102,8 +155,27 @@ export interface Events {
   token: { token: string; expires: number | null; clientId: string };
   /** Something went wrong and the client goes on: an error from the server (with code), or the cursor store's. */
   error: { error: Error & { code?: number } };
-  /** A dead letter: a stored message whose handlers threw three times, or that was failed by hand. The stream goes on. */
-  failed: { id: string; seq: bigint; code: number; error?: unknown; message: Message };
+  /**
+   * A dead letter: a stored message whose handlers threw three times, or that was
+   * failed by hand. With code -1, no message and an empty id: a place whose sealed
+   * frame did not open. The stream goes on.
+   */
+  failed: { id: string; seq: bigint; code: number; error?: unknown; message: Message | null };
+  /**
+   * A sealed frame, before its message is handled: its bytes as they came, its
+   * place, if it has one, and whether it held nothing for this client (cover) or
+   * did not open (failed, mode null). group is a rekey frame's.
+   */
+  sealed: {
+    bytes: Uint8Array;
+    place: bigint | null;
+    cover: boolean;
+    failed: boolean;
+    mode: 'direct' | 'envelope' | 'rekey' | 'channel' | 'down' | null;
+    group: string | null;
+  };
+  /** New sealing keys: a handshake is complete. */
+  keys: { generation: number };
 }
 
 export interface Client {
@@ -111,6 +183,8 @@ export interface Client {
   readonly clientId: string | null;
   /** Highest sequence that is handled and saved. */
   readonly cursor: bigint;
+  /** null until sealing is asked for and loaded. */
+  readonly sealStatus: SealStatus | null;
   readonly refreshStatus: { lastAt: number | null; status: 'never' | 'ok' | 'failed'; failures: number };
   /**
    * Handles messages of a topic, or of all ('*'). Messages come one at a time

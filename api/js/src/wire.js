@@ -52,11 +52,12 @@ function toMessage(m) {
     collapseKey: m.collapse_key ?? null,
     attachment: m.attachment ?? null,
     expires: m.expires ?? null,
+    sealed: false,
   };
   return { type: m.type, id, seq, message };
 }
 
-function toBytes(base64) {
+export function toBytes(base64) {
   const s = atob(base64);
   const b = new Uint8Array(s.length);
   for (let i = 0; i < s.length; i++) b[i] = s.charCodeAt(i);

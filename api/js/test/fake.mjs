@@ -41,6 +41,16 @@ export async function settle() {
   for (let i = 0; i < 5; i++) await new Promise((r) => setImmediate(r));
 }
 
+/** Lets what the platform does in threads of its own go on, until the test is true. */
+export async function until(test, what = String(test)) {
+  const deadline = Date.now() + 10_000;
+  while (!test()) {
+    if (Date.now() > deadline) throw new Error(`did not come: ${what}`);
+    await new Promise((r) => setImmediate(r));
+  }
+  await settle();
+}
+
 export class FakeSocket {
   readyState = 0;
   sent = [];
@@ -54,8 +64,8 @@ export class FakeSocket {
     this.protocols = protocols;
   }
 
-  send(text) {
-    this.sent.push(JSON.parse(text));
+  send(data) {
+    this.sent.push(typeof data === 'string' ? JSON.parse(data) : data);
   }
 
   close(code, reason) {
@@ -71,6 +81,10 @@ export class FakeSocket {
 
   say(message) {
     this.onmessage?.({ data: JSON.stringify(message) });
+  }
+
+  sayBytes(bytes) {
+    this.onmessage?.({ data: new Uint8Array(bytes).buffer });
   }
 
   end(code, reason = '') {
@@ -97,7 +111,7 @@ class Target {
 }
 
 /** A world of its own: clock, page, sockets, and a client in it. */
-export function world(options = {}, url = 'ws://host.test/ws/c1', { random = () => 0.5, start = true } = {}) {
+export function world(options = {}, url = 'ws://host.test/ws/c1', { random = () => 0.5, start = true, Worker = undefined } = {}) {
   const clock = new FakeClock();
   const w = { clock, sockets: [], window: new Target(), document: new Target(), online: true, log: [], reported: [] };
   class Socket extends FakeSocket {
@@ -109,6 +123,7 @@ export function world(options = {}, url = 'ws://host.test/ws/c1', { random = () 
   const platform = {
     WebSocket: Socket,
     indexedDB: undefined,
+    Worker,
     window: w.window,
     document: w.document,
     online: () => w.online,
@@ -120,7 +135,7 @@ export function world(options = {}, url = 'ws://host.test/ws/c1', { random = () 
   };
   w.client = make(url, { token: 'T', cursors: 'memory', ...options }, platform);
   if (start) queueMicrotask(() => w.client.start());
-  for (const event of ['state', 'gap', 'tombstone', 'error', 'failed', 'member', 'typing', 'token', 'replay_complete', 'welcome']) {
+  for (const event of ['state', 'gap', 'tombstone', 'error', 'failed', 'member', 'typing', 'token', 'replay_complete', 'welcome', 'sealed', 'keys']) {
     w.client.when(event, (e) => w.log.push([event, e]));
   }
   w.states = () => w.log.filter(([name]) => name === 'state').map(([, e]) => e.to);

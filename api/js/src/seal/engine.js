@@ -1,0 +1,127 @@
+// The engine holds one client's keys and does all that costs: remainders and
+// cryptography. It knows neither socket nor store: what is to be kept it answers
+// as put and remove, records for whoever called. It runs in a worker where there
+// is one (see port.js); its methods are called one after the other, in order.
+
+import { equal, OpenError } from './bytes.js';
+import { AEAD, Handshake } from './handshake.js';
+import { nameHash } from './keys.js';
+import { toMessage } from './message.js';
+import { Keys, Ring } from './ring.js';
+import { Sender } from './up.js';
+
+export class Engine {
+  #who;
+  #ring = new Ring();
+  #handshake = null;
+  #mode;
+  #server;
+  #sender = null;
+  #marks = []; // { seq, under }: the first place that was opened under these keys
+
+  /**
+   * Begins a connection with the records kept of the client; others are passed
+   * over. Answers the generations that are the client's.
+   */
+  async begin({ realm, id, mode, server, records }) {
+    this.#who = await nameHash(realm, id);
+    this.#mode = mode;
+    this.#server = server;
+    this.#ring = new Ring();
+    this.#handshake = this.#sender = null;
+    this.#marks = [];
+    for (const r of records) {
+      if (!equal(r.who, this.#who)) continue;
+      if (r.kind === 'keys') this.#ring.add(new Keys(r));
+      else this.#ring.addChannel(r);
+    }
+    return this.#ring.keys.map((k) => k.generation);
+  }
+
+  /** Answers SEAL_HELLO of a new handshake. */
+  hello() {
+    this.#handshake = new Handshake(this.#mode, this.#server);
+    return this.#handshake.hello(this.#who);
+  }
+
+  /** Takes SEAL_WELCOME: { generation, confirm, put, remove }. The records are to be kept before confirm is sent. */
+  async finish(welcome, now) {
+    const { grant, chain, confirm } = await this.#handshake.finish(welcome);
+    const record = { kind: 'keys', who: this.#who, mode: this.#mode, made: now, chain, ...grant };
+    const given = this.#ring.add(new Keys(record));
+    return { generation: grant.generation, confirm, put: [record], remove: given.map((k) => k.record) };
+  }
+
+  /**
+   * Opens one binary message: { failed } or { mode, seq, cover, channel, message,
+   * put, remove }. seq is null for what has no place. A frame that opens and holds
+   * no message has a seq and no message.
+   */
+  async open(bytes) {
+    let o;
+    try {
+      o = await this.#ring.open(bytes);
+    } catch (error) {
+      if (!(error instanceof OpenError)) throw error;
+      return { failed: true };
+    }
+    const opened = { mode: o.mode, seq: o.seq || null, cover: !o.message && !o.channel, message: null, channel: null };
+    if (o.channel) {
+      const record = { kind: 'channel', who: this.#who, ...o.channel };
+      return { ...opened, channel: o.channel.name, put: [record], remove: this.#ring.addChannel(record) };
+    }
+    if (o.seq) this.#mark(o.seq, o.under);
+    if (o.message) opened.message = read(o.message, opened.seq);
+    return opened;
+  }
+
+  #mark(seq, under) {
+    const same = (m) => m.under.generation === under.generation && m.under.period === under.period &&
+      m.under.channel === under.channel && m.under.epoch === under.epoch;
+    if (!this.#marks.some(same)) this.#marks.push({ seq, under });
+  }
+
+  /**
+   * Everything up to seq is acked. A mailbox is in the order of the commits, so
+   * once a place is acked that was sealed under some keys, nothing under earlier
+   * ones is left, and they are forgotten: { put, remove }.
+   */
+  async acked(seq) {
+    const put = [];
+    const remove = [];
+    const done = this.#marks.filter((m) => m.seq <= seq);
+    for (const { under } of done) {
+      if (under.generation === undefined) remove.push(...this.#ring.retireChannel(under.channel, under.epoch));
+      else await this.#forget(under, put, remove);
+    }
+    // Kept, as the sign that it is forgotten already: what is newest of each.
+    this.#marks = this.#marks.filter((m) => !done.includes(m) || done.findLast((d) => d.under.channel === m.under.channel) === m);
+    return { put, remove };
+  }
+
+  async #forget({ generation, period }, put, remove) {
+    remove.push(...this.#ring.retire(generation).map((k) => k.record));
+    const keys = this.#ring.keys.find((k) => k.generation === generation);
+    if (!keys || period <= keys.chain.period) return;
+    await keys.forget(period);
+    put.push(keys.record);
+  }
+
+  /** Begins to seal what is sent, under a generation of mode aead. */
+  async sender(generation) {
+    const keys = this.#ring.keys.find((k) => k.generation === generation && k.record.mode === AEAD);
+    this.#sender = await Sender.make(keys, keys.chain.period);
+  }
+
+  seal(text) {
+    return this.#sender.seal(text);
+  }
+}
+
+function read(bytes, seq) {
+  try {
+    return toMessage(bytes, seq);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,247 @@
+// Sealing, the page's side of it: what api/wire/SPEC.md section 9 asks of one
+// connection after the other. The engine (see port.js) opens and seals; this
+// keeps its records, makes handshakes, and refuses whatever is not sealed by the
+// server that was pinned.
+
+import { Timer } from '../platform.js';
+import { decodeText, equal, toBase64url } from './bytes.js';
+import { AEAD, CRT } from './handshake.js';
+import { connect } from './port.js';
+import { MAX_GENERATIONS } from './ring.js';
+import { indexedDBKeys, memoryKeys, recordName } from './store.js';
+
+const HANDSHAKE_MS = 10_000;
+const RENEW_MS = 24 * 3_600_000; // heals keys that were stolen without being noticed (crt/SPEC.md section 3)
+const IN_CLEAR = ['hello', 'seal_hello', 'seal_confirm'];
+
+/** A reason to give up: going on would be less safe than was asked for. */
+function refusal(why) {
+  return Object.assign(new Error(`sunzi: ${why}`), { final: true });
+}
+
+export class Sealing {
+  #platform;
+  #options; // { mode, server, keys, allowPlain, up, url }
+  #hooks; // { send(m), take(item), unopened(), drop(why, error), fail(error), emit(event, detail), trouble(error) }
+  #store;
+  #key = null; // whose records are loaded
+  #records = [];
+  #opening = null; // the promise of the port
+  #port = null;
+  #begun = null;
+  #active = false; // the server seals for us on this connection
+  #replaying = true;
+  #asked = false; // a handshake is under way
+  #up = false;
+  #timer; // of the handshake under way, or until the next one
+  #status = { generation: 0, opened: 0, covers: 0, decryptFailed: 0 };
+
+  constructor(platform, options, hooks) {
+    this.#platform = platform;
+    this.#options = options;
+    this.#hooks = hooks;
+    this.#timer = new Timer(platform);
+    const { keys } = options;
+    if (keys === 'memory') this.#store = memoryKeys();
+    else if (keys === 'indexeddb') this.#store = indexedDBKeys(platform.indexedDB, hooks.trouble);
+    else this.#store = keys;
+  }
+
+  get status() {
+    return { ...this.#status };
+  }
+
+  /** What hello says, of the records kept under key; null: nobody's yet. */
+  async hello(key) {
+    this.#key = key;
+    this.#records = key === null ? [] : [...(await this.#store.load(key))];
+    const held = this.#keys().map((r) => r.generation).sort((a, b) => b - a).slice(0, MAX_GENERATIONS);
+    return { seal: this.#options.mode, ...(held.length > 0 && { seal_held: held }) };
+  }
+
+  /** On welcome, before anything else of the connection. Throws where it is refused. */
+  begin(key, welcome) {
+    this.#begun = this.#begin(key, welcome);
+    return this.#begun;
+  }
+
+  async #begin(key, welcome) {
+    const { mode, server, allowPlain } = this.#options;
+    this.#active = welcome.seal === mode;
+    this.#replaying = true;
+    if (welcome.seal_key !== undefined && !sameKey(welcome.seal_key, server)) {
+      throw refusal('the server has another identity key than the one that is pinned');
+    }
+    if (!this.#active && !allowPlain) throw refusal(`the server does not seal for us (${mode})`);
+    if (this.#active && welcome.seal_key === undefined) throw refusal('the server does not name its identity key');
+    if (this.#key !== key) await this.hello(key);
+    await (this.#opening ??= this.#connect());
+    const { realm = '', client_id: id } = welcome;
+    const call = { realm, id, mode: modeNumber(mode), server, records: this.#records };
+    const ours = await this.#port.call('begin', call);
+    this.#records = this.#records.filter((r) => r.kind !== 'keys' || ours.includes(r.generation));
+  }
+
+  async #connect() {
+    const port = await connect(this.#platform, this.#options.url, (error) => {
+      this.#opening = this.#port = null;
+      this.#hooks.drop(error.message, error);
+    });
+    if (this.#opening) this.#port = port;
+    else port.close(); // closed meanwhile
+  }
+
+  /** The connection stands: makes a handshake where the server's newest keys are not held. */
+  connected({ seal_generation: newest = 0 }) {
+    if (!this.#active) return;
+    const held = this.#keys().find((r) => r.generation === newest && r.mode === modeNumber(this.#options.mode));
+    if (!held) return this.#handshake();
+    this.#use(held);
+  }
+
+  #use(record) {
+    this.#status.generation = record.generation;
+    this.#timer.set(Math.max(0, record.made + RENEW_MS - this.#platform.now()), () => this.#handshake());
+    if (record.mode === AEAD && this.#options.up && !this.#up) this.#sender(record);
+  }
+
+  async #handshake() {
+    this.#timer.set(HANDSHAKE_MS, () => this.#hooks.drop('no sealing keys in time'));
+    this.#asked = true;
+    await this.#guard(async (port) => {
+      const hello = await port.call('hello');
+      if (this.#port === port) this.#hooks.send({ type: 'seal_hello', data: toBase64url(hello) });
+    });
+  }
+
+  /** seal_welcome, or sealed. */
+  async message(m) {
+    if (!this.#active) return;
+    if (m.type === 'sealed') this.#done(m.generation);
+    else if (this.#asked) await this.#guard((port) => this.#confirm(port, m.data));
+  }
+
+  async #confirm(port, data) {
+    let done;
+    this.#asked = false;
+    try {
+      done = await port.call('finish', decodeText(data), this.#platform.now());
+    } catch (error) {
+      this.#hooks.fail(Object.assign(error, { final: true })); // whoever answered does not hold the pinned key
+      return;
+    }
+    const begun = this.#begun;
+    await this.#keep(done);
+    if (this.#begun !== begun) return; // the connection has ended meanwhile
+    this.#hooks.send({ type: 'seal_confirm', data: toBase64url(done.confirm) });
+    // From here on the server reads what we send under the new keys.
+    const [record] = done.put;
+    if (record.mode === AEAD && this.#options.up) this.#sender(record);
+  }
+
+  #sender(record) {
+    this.#up = true;
+    this.#port.call('sender', record.generation).catch((error) => this.#hooks.drop(error.message, error));
+  }
+
+  #done(generation) {
+    const record = this.#keys().find((r) => r.generation === generation);
+    if (!record) return;
+    this.#use(record);
+    this.#hooks.emit('keys', { generation });
+  }
+
+  /** Opens a binary message; answers what deliver takes, in the order of the calls. */
+  async open(data) {
+    const bytes = new Uint8Array(data);
+    if (bytes[0] !== 0x43 || (bytes[1] !== 0x42 && bytes[1] !== 0x50)) return null; // no frame: not for us
+    await this.#begun;
+    if (!this.#active) return null;
+    const opened = await this.#port.call('open', bytes);
+    if (opened.channel !== null && opened.put) await this.#keep(opened); // before what is sealed under it is handled
+    return { ...opened, bytes };
+  }
+
+  deliver(opened) {
+    if (!opened) return;
+    const { bytes, failed = false, cover = false, seq: place = null, mode = null, channel: group = null, message } = opened;
+    this.#count(opened);
+    this.#hooks.emit('sealed', { bytes, place, cover, failed, mode, group });
+    if (failed) return this.#hooks.unopened();
+    if (message) {
+      Object.assign(message, { replayed: place !== null && this.#replaying, sealed: true });
+      this.#hooks.take({ type: 'message', id: message.id, seq: place, message });
+    } else if (place !== null) {
+      this.#hooks.take({ type: 'lost', seq: place, from: place, to: place }); // opened, and no message of ours
+    }
+  }
+
+  #count({ failed, cover }) {
+    if (failed) this.#status.decryptFailed++;
+    else this.#status.opened++;
+    if (cover) this.#status.covers++;
+  }
+
+  /** Looks at what came in clear, before it is taken. Answers whether it may be. */
+  admits(m) {
+    if (m.type === 'replay_complete') this.#replaying = false;
+    return m.type !== 'message' || m.seq === null || this.#options.allowPlain;
+  }
+
+  /** Everything up to seq is acked: earlier keys may go. */
+  acked(seq) {
+    if (!this.#active) return;
+    const begun = this.#begun; // a store that fails stops no delivery: keys are only kept for longer
+    this.#port.call('acked', seq).then((o) => this.#keep(o)).catch((error) => this.#begun === begun && this.#hooks.trouble(error));
+  }
+
+  /** What is sent instead of the text, or undefined: the text itself. */
+  seal(type, text) {
+    if (this.#up && !IN_CLEAR.includes(type)) return this.#port.call('seal', text);
+  }
+
+  /** The connection has ended. */
+  disconnect() {
+    this.#timer.clear();
+    this.#begun = null;
+    this.#active = this.#asked = this.#up = false;
+  }
+
+  close() {
+    this.disconnect();
+    this.#port?.close();
+    this.#opening = this.#port = null;
+  }
+
+  #keys() {
+    return this.#records.filter((r) => r.kind === 'keys');
+  }
+
+  async #keep({ put = [], remove = [] }) {
+    const key = this.#key;
+    const names = [...put, ...remove].map(recordName);
+    this.#records = [...this.#records.filter((r) => !names.includes(recordName(r))), ...put];
+    for (const r of put) await this.#store.put(key, recordName(r), r);
+    for (const r of remove) await this.#store.remove(key, recordName(r));
+  }
+
+  async #guard(work) {
+    const begun = this.#begun;
+    const port = this.#port;
+    try {
+      if (port) await work(port);
+    } catch (error) {
+      if (this.#begun === begun) this.#hooks.drop(error.message, error);
+    }
+  }
+}
+
+const modeNumber = (mode) => (mode === 'aead' ? AEAD : CRT);
+
+function sameKey(text, server) {
+  try {
+    return equal(decodeText(text), server);
+  } catch {
+    return false;
+  }
+}

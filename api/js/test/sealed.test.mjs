@@ -1,0 +1,538 @@
+// What a client does that asks for sealing (api/wire/SPEC.md section 9), with a
+// server made of sealer.mjs behind the fake socket.
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import { createDecipheriv, randomBytes } from 'node:crypto';
+import { serve } from '../src/seal/port.js';
+import { memoryKeys } from '../src/seal/store.js';
+import { message, settle, until, world } from './fake.mjs';
+import { kdf, makeC, nameHash, nonce, pack, ratchet, Sealer, Server, slotText } from './sealer.mjs';
+
+const DAY = 24 * 3_600_000;
+const server = new Server();
+const KEY = server.public.toString('base64url');
+const others = [0, 1].map(() => ({ who: randomBytes(32), chain: randomBytes(32), c: makeC() }));
+const moduli = [makeC(), makeC(), makeC()];
+const id = (n) => (BigInt(n) << 22n) | 1n;
+const text = (n, data = n) => pack([id(n), 0, 't', data]);
+
+/** A client, a server that makes handshakes with it, and a sealer for its slot. */
+function sealing(options = {}, { mode = 'crt', url, Worker } = {}) {
+  const w = world({ seal: mode, serverKey: KEY, sealKeys: memoryKeys(), ...options }, url, { Worker });
+  w.sealer = new Sealer();
+  w.got = [];
+  w.client.on('*', (m) => void w.got.push(m));
+  w.generation = 0;
+  /** As welcome, with what the server says of sealing. */
+  w.greet = async (more = {}) => {
+    await until(() => w.socket?.readyState === 0, 'a socket');
+    w.socket.accept();
+    w.socket.say({ ...WELCOME, seal: mode, seal_key: KEY, seal_generation: w.generation, ...more });
+    await until(() => w.client.state !== 'CONNECTING', 'connected');
+    return w.socket;
+  };
+  w.sent = (type, s = w.socket) => s.sent.filter((m) => m.type === type);
+  /** Answers the handshake under way. */
+  w.shake = async (more = {}) => {
+    const s = w.socket;
+    const before = w.sent('seal_confirm').length;
+    await until(() => w.sent('seal_hello').length > before, 'seal_hello');
+    const hello = Buffer.from(w.sent('seal_hello').at(-1).data, 'base64url');
+    w.generation++;
+    const c = moduli[w.generation - 1];
+    const grant = mode === 'crt' ? { shard: 5n, slot: 1, slots: 3, slotBytes: 64, c } : {};
+    const a = server.answer(hello, { generation: w.generation, period: 7, ...grant, ...more });
+    w.shard = { shard: 5n, period: 7, members: [others[0], { who: hello.subarray(4, 36), chain: a.chain, c }, others[1]] };
+    w.member = { who: hello.subarray(4, 36), chain: a.chain, period: 7 };
+    s.say({ type: 'seal_welcome', data: a.welcome.toString('base64url') });
+    await until(() => w.sent('seal_confirm').length > before || w.client.state === 'FAILED', 'seal_confirm');
+    if (w.client.state === 'FAILED') return;
+    assert.equal(w.sent('seal_confirm').at(-1).data, a.confirm.toString('base64url'));
+    s.say({ type: 'sealed', generation: w.generation });
+    await until(() => w.events('keys').at(-1)?.generation === w.generation, 'keys');
+  };
+  w.direct = (seq, n = seq) => w.socket.sayBytes(w.sealer.direct(w.shard, 1, BigInt(seq), text(n)));
+  /** Time goes on, and the server answers the pings. */
+  w.pass = async (ms) => {
+    for (let left = ms; left > 0; left -= 25_000) {
+      await w.clock.advance(Math.min(left, 25_000));
+      w.socket.say({ type: 'pong' });
+    }
+  };
+  w.seen = (n) => until(() => w.events('sealed').length >= n, `${n} sealed frames`);
+  w.acks = () => w.sent('ack');
+  return w;
+}
+
+const WELCOME = { type: 'welcome', client_id: 'c1', session: 's', generation: '1', incarnation: 'aa', cursor: '0', heartbeat: 1, backlog: 0 };
+
+async function ready(...args) {
+  const w = sealing(...args);
+  await w.greet();
+  await w.shake();
+  return w;
+}
+
+test('a handshake, and what is sealed then is handled and acked', async () => {
+  const w = await ready();
+  assert.deepEqual(w.socket.sent[0], { type: 'hello', seal: 'crt' });
+  assert.equal(w.socket.binaryType, 'arraybuffer');
+  assert.deepEqual(w.shard.members[1].who, nameHash('', 'c1'));
+  w.direct(1);
+  await w.seen(1);
+  assert.deepEqual(w.got.map(({ ack, fail, ...m }) => m), [{
+    id: String(id(1)), seq: 1n, ts: Date.UTC(2026, 0, 1) + 1, topic: 't', data: 1, replayed: true, priority: 3, collapseKey: null,
+    attachment: null, expires: null, sealed: true,
+  }]);
+  await w.clock.advance(60);
+  assert.deepEqual(w.acks(), [{ type: 'ack', seq: '1' }]);
+  const [{ bytes, ...told }] = w.events('sealed');
+  assert.deepEqual(told, { place: 1n, cover: false, failed: false, mode: 'direct', group: null });
+  assert.equal(bytes.length, 76 + 3 * 64);
+  assert.deepEqual(w.client.sealStatus, { generation: 1, opened: 1, covers: 0, decryptFailed: 0 });
+});
+
+test('the keys are kept before the confirmation is sent', async () => {
+  const store = memoryKeys();
+  let release;
+  const put = (...args) => new Promise((r) => (release = r)).then(() => store.put(...args));
+  const w = sealing({ sealKeys: { ...store, put } });
+  await w.greet();
+  const shaken = w.shake();
+  await until(() => release);
+  await settle();
+  assert.deepEqual(w.sent('seal_confirm'), []);
+  release();
+  await shaken;
+  const [record] = store.load('ws://host.test  c1');
+  assert.equal(record.generation, 1);
+  assert.equal(record.chain.extractable, false);
+});
+
+test('sealed and plain keep their order', async () => {
+  const w = await ready();
+  const order = [];
+  w.client.on('*', (m) => void order.push(String(m.seq)));
+  for (const e of ['gap', 'tombstone', 'replay_complete', 'member']) w.client.when(e, () => order.push(e));
+  w.direct(1);
+  w.socket.say({ type: 'gap', from: '2', to: '3', reason: 'expired' });
+  w.direct(4);
+  w.socket.say({ type: 'replay_complete', seq: '4' });
+  w.socket.sayBytes(w.sealer.envelope(w.shard, 1, 5n, text(5)));
+  w.socket.say({ type: 'member_joined', group: 'g', client_id: 'x' });
+  w.direct(6);
+  await w.seen(4);
+  await w.clock.advance(60);
+  assert.deepEqual(order, ['1', 'gap', '4', 'replay_complete', '5', 'member', '6']);
+  assert.deepEqual(w.got.map((m) => m.replayed), [true, true, false, false]);
+  assert.equal(w.acks().at(-1).seq, '6');
+});
+
+test('covers belong to no place, and are counted', async () => {
+  const w = await ready();
+  w.socket.sayBytes(w.sealer.direct(w.shard, 0, 9n, text(9)));
+  w.direct(1);
+  await w.seen(2);
+  assert.deepEqual(w.events('sealed').map((e) => [e.place, e.cover]), [[null, true], [1n, false]]);
+  assert.equal(w.client.sealStatus.covers, 1);
+  assert.deepEqual(w.got.map((m) => m.seq), [1n]);
+});
+
+test('a channel: its secret comes sealed, its messages with and without a place', async () => {
+  const w = await ready();
+  const channel = { channel: 11n, epoch: 1, name: 'room', secret: randomBytes(32) };
+  w.socket.sayBytes(w.sealer.rekey(w.shard, 1, channel));
+  w.socket.sayBytes(w.sealer.channel(channel, 1n, text(1)));
+  w.socket.sayBytes(w.sealer.channel(channel, null, text(2)));
+  await w.seen(3);
+  assert.deepEqual(w.got.map((m) => [m.seq, m.data]), [[1n, 1], [null, 2]]);
+  assert.deepEqual(w.events('sealed').map((e) => [e.mode, e.group]), [['rekey', 'room'], ['channel', null], ['channel', null]]);
+});
+
+test('places whose frames do not open are dead letters with the code -1', async () => {
+  const w = await ready();
+  const broken = (seq) => {
+    const b = w.sealer.direct(w.shard, 1, BigInt(seq), text(seq));
+    b[100] ^= 1;
+    w.socket.sayBytes(b);
+  };
+  w.direct(1);
+  broken(2);
+  broken(3);
+  w.direct(4);
+  await w.seen(4);
+  await w.clock.advance(60);
+  assert.deepEqual(w.acks().at(-1), { type: 'ack', seq: '4', failed: [{ seq: '2', code: -1 }, { seq: '3', code: -1 }] });
+  assert.deepEqual(w.got.map((m) => m.seq), [1n, 4n]);
+  assert.deepEqual(w.events('failed').map((e) => [e.seq, e.code, e.message]), [[2n, -1, null], [3n, -1, null]]);
+  assert.equal(w.client.sealStatus.decryptFailed, 2);
+  broken(5);
+  w.socket.say({ type: 'replay_complete', seq: '5' });
+  await w.seen(5);
+  await w.clock.advance(60);
+  assert.deepEqual(w.acks().at(-1), { type: 'ack', seq: '5', failed: [{ seq: '5', code: -1 }] });
+  w.direct(7);
+  await until(() => w.client.state === 'RECONNECTING');
+  assert.deepEqual(w.got.map((m) => m.seq), [1n, 4n], 'a count is used up by the place it explains');
+});
+
+test('a frame that opens and holds no message is a dead letter in its place', async () => {
+  const w = await ready();
+  w.socket.sayBytes(w.sealer.direct(w.shard, 1, 1n, Buffer.of(0xc1)));
+  w.direct(2);
+  await w.seen(2);
+  await w.clock.advance(60);
+  assert.deepEqual(w.acks().at(-1), { type: 'ack', seq: '2', failed: [{ seq: '1', code: -1 }] });
+});
+
+test('what was seen is not handled again, and acked', async () => {
+  const w = await ready();
+  w.direct(1);
+  w.direct(1);
+  w.direct(2);
+  await w.seen(3);
+  await w.clock.advance(60);
+  assert.deepEqual(w.got.map((m) => m.seq), [1n, 2n]);
+  assert.equal(w.acks().at(-1).seq, '2');
+});
+
+test('another server key than the pinned one ends it, whatever else is allowed', async () => {
+  for (const allowPlain of [false, true]) {
+    const w = sealing({ allowPlain });
+    await w.greet({ seal_key: new Server().public.toString('base64url') });
+    assert.equal(w.client.state, 'FAILED');
+    assert.match(w.events('state').at(-1).reason, /another identity key/);
+    assert.deepEqual(w.socket.sent.map((m) => m.type), ['hello']);
+    assert.deepEqual(w.events('welcome'), []);
+  }
+});
+
+test('a server that does not hold the pinned key ends it', async () => {
+  const w = sealing();
+  await w.greet();
+  await until(() => w.sent('seal_hello').length > 0);
+  const hello = Buffer.from(w.sent('seal_hello')[0].data, 'base64url');
+  const { welcome } = new Server().answer(hello, { generation: 1, period: 0, shard: 1n, slots: 1, slotBytes: 64, c: moduli[0] });
+  w.socket.say({ type: 'seal_welcome', data: welcome.toString('base64url') });
+  await until(() => w.client.state === 'FAILED');
+  assert.deepEqual(w.sent('seal_confirm'), []);
+});
+
+test('a server that does not seal is refused, unless plain is allowed', async () => {
+  const none = { seal: undefined, seal_key: undefined, seal_generation: undefined };
+  const w = sealing();
+  await w.greet(none);
+  assert.equal(w.client.state, 'FAILED');
+  const p = sealing({ allowPlain: true });
+  const s = await p.greet(none);
+  s.say(message(1));
+  await p.clock.advance(60);
+  assert.deepEqual(p.got.map((m) => [m.seq, m.sealed]), [[1n, false]]);
+  assert.deepEqual(p.sent('seal_hello'), []);
+});
+
+test('a plain message with a place is refused where sealed ones are asked for', async () => {
+  const w = await ready();
+  w.direct(1);
+  w.socket.say(message(2, { seq: undefined, id: 'live' }));
+  w.socket.say(message(2));
+  await until(() => w.client.state === 'FAILED');
+  await settle();
+  assert.deepEqual(w.got.map((m) => m.seq), [1n]);
+  assert.deepEqual(w.acks(), []);
+  const p = await ready({ allowPlain: true });
+  p.socket.say(message(1));
+  p.direct(2);
+  await p.seen(1);
+  assert.deepEqual(p.got.map((m) => [m.seq, m.sealed]), [[1n, false], [2n, true]]);
+});
+
+test('after a reload the keys are still there: no handshake, and old frames open', async () => {
+  const store = memoryKeys();
+  const a = await ready({ sealKeys: store });
+  const channel = { channel: 11n, epoch: 1, name: 'room', secret: randomBytes(32) };
+  a.socket.sayBytes(a.sealer.rekey(a.shard, 1, channel));
+  await a.seen(1);
+  a.socket.end(1006);
+  const b = sealing({ sealKeys: store });
+  Object.assign(b, { generation: 1, shard: a.shard });
+  await b.greet();
+  assert.deepEqual(b.socket.sent[0], { type: 'hello', seal: 'crt', seal_held: [1] });
+  b.direct(1);
+  b.socket.sayBytes(b.sealer.channel(channel, 2n, text(2)));
+  await b.seen(2);
+  assert.deepEqual(b.got.map((m) => m.seq), [1n, 2n]);
+  assert.deepEqual(b.sent('seal_hello'), []);
+});
+
+test('keys of another client under the same key are passed over', async () => {
+  const store = memoryKeys();
+  const a = await ready({ sealKeys: store });
+  const b = sealing({ sealKeys: store });
+  Object.assign(b, { generation: 1, shard: a.shard });
+  await b.greet({ realm: 'another' });
+  b.direct(1);
+  await b.seen(1);
+  assert.equal(b.events('sealed')[0].failed, true);
+  await b.shake();
+  assert.deepEqual(b.member.who, nameHash('another', 'c1'));
+});
+
+test('after a reconnect the ring goes on, and a generation that is not held is asked for', async () => {
+  const w = await ready();
+  w.direct(1);
+  await w.seen(1);
+  const first = w.shard;
+  w.socket.end(1006);
+  await w.clock.advance(1000);
+  await w.greet({ seal_generation: 9, cursor: '1' });
+  assert.deepEqual(w.socket.sent[0].seal_held, [1]);
+  await w.shake();
+  w.socket.sayBytes(w.sealer.direct(first, 1, 2n, text(2)));
+  w.direct(3);
+  await w.seen(3);
+  assert.deepEqual(w.got.map((m) => m.seq), [1n, 2n, 3n]);
+});
+
+test('keys of earlier periods and generations are forgotten once what follows is acked', async () => {
+  const store = memoryKeys();
+  const kept = () => store.load('ws://host.test  c1').map((r) => [r.generation, r.period]);
+  const w = await ready({ sealKeys: store });
+  w.direct(1);
+  await w.seen(1);
+  await w.clock.advance(60);
+  assert.deepEqual(kept(), [[1, 7]]);
+  w.shard = { ...w.shard, period: 8, members: w.shard.members.map((m) => ({ ...m, chain: ratchet(m.chain) })) };
+  w.direct(2);
+  await w.seen(2);
+  assert.deepEqual(kept(), [[1, 7]]);
+  await w.clock.advance(60);
+  await until(() => kept()[0][1] === 8);
+  await w.pass(DAY);
+  await w.shake();
+  w.direct(3);
+  await w.seen(3);
+  assert.deepEqual(kept(), [[1, 8], [2, 7]]);
+  await w.clock.advance(60);
+  await until(() => kept().length === 1);
+  assert.deepEqual(kept(), [[2, 7]]);
+});
+
+test('a new handshake is made after a day, counted over connections', async () => {
+  const store = memoryKeys();
+  const w = await ready({ sealKeys: store });
+  for (const half of [1, 2]) {
+    await w.pass(DAY / 2 - 10_000 * half);
+    assert.equal(w.sent('seal_hello').length, half === 1 ? 1 : 0);
+    w.socket.end(1006);
+    await w.clock.advance(1000);
+    await w.greet();
+  }
+  await w.pass(30_000);
+  await w.shake();
+  assert.deepEqual(store.load('ws://host.test  c1').map((r) => r.generation), [1, 2]);
+});
+
+test('a handshake that is not answered ends the connection, not the client', async () => {
+  const w = sealing();
+  await w.greet();
+  await until(() => w.sent('seal_hello').length > 0);
+  const first = w.socket;
+  first.say({ type: 'sealed', generation: 1 }); // of nothing that was asked
+  await w.clock.advance(10_000);
+  assert.equal(first.closed.code, 4900);
+  await w.clock.advance(1000);
+  await w.greet();
+  first.say({ type: 'seal_welcome', data: '' });
+  await w.shake();
+});
+
+test('a seal_welcome that nobody asked for is passed over', async () => {
+  const w = await ready();
+  w.socket.say({ type: 'seal_welcome', data: 'AA' });
+  w.direct(1);
+  await w.seen(1);
+  assert.equal(w.client.state, 'CONNECTED');
+});
+
+test('a connect key: who we are is known from welcome on', async () => {
+  const w = sealing({}, { url: 'ws://host.test/ws' });
+  await w.greet({ client_id: 'new', realm: 'bank' });
+  await w.shake();
+  assert.deepEqual(w.member.who, nameHash('bank', 'new'));
+  w.direct(1);
+  await w.seen(1);
+  assert.deepEqual(w.got.map((m) => m.seq), [1n]);
+});
+
+test('binary messages that are no frames are for nobody', async () => {
+  const w = await ready();
+  w.socket.sayBytes([0x81, 0xa4]);
+  w.socket.sayBytes([]);
+  w.direct(1);
+  await w.seen(1);
+  assert.equal(w.client.sealStatus.decryptFailed, 0);
+  const plain = world();
+  const s = await plain.welcome();
+  s.sayBytes(Buffer.from('CB'));
+  assert.equal(plain.client.state, 'CONNECTED');
+  assert.deepEqual(s.sent, [{ type: 'hello' }]);
+});
+
+// Opens what a client of mode aead sent.
+function reader(w) {
+  let next = 0n;
+  return (b) => {
+    const f = Buffer.from(b);
+    assert.equal(f.readBigUInt64BE(16), next);
+    const key = kdf(w.member.chain, Buffer.concat([Buffer.from('CRT-BE/1 up'), f.subarray(24, 32), w.member.who]));
+    const open = createDecipheriv('aes-256-gcm', key, nonce(next++, 0, 4)).setAAD(Buffer.concat([f.subarray(0, 44), w.member.who]));
+    open.setAuthTag(f.subarray(-16));
+    return JSON.parse(Buffer.concat([open.update(f.subarray(76, -16)), open.final()]).subarray(1));
+  };
+}
+
+test('aead: messages come sealed for us alone, and what we send is sealed', async () => {
+  const w = await ready({}, { mode: 'aead' });
+  const read = reader(w);
+  w.socket.sayBytes(w.sealer.down(w.member, 1n, text(1)));
+  w.socket.sayBytes(w.sealer.down(w.member, 0n, text(2)));
+  await w.seen(2);
+  assert.deepEqual(w.got.map((m) => m.seq), [1n, null]);
+  await w.clock.advance(60);
+  w.client.typing('room');
+  w.client.markRead(1n);
+  await until(() => w.socket.sent.length === 6);
+  const from = 3;
+  assert.deepEqual(w.socket.sent.slice(0, from).map((m) => m.type), ['hello', 'seal_hello', 'seal_confirm']);
+  assert.deepEqual(w.socket.sent.slice(from).map(read).map((m) => m.type), ['ack', 'typing', 'read']);
+});
+
+test('aead: the last ack goes out before the socket is closed', async () => {
+  const w = await ready({}, { mode: 'aead' });
+  const s = w.socket;
+  w.socket.sayBytes(w.sealer.down(w.member, 1n, text(1)));
+  await w.seen(1);
+  const closed = w.client.close();
+  assert.equal(s.closed, null);
+  await closed;
+  assert.equal(s.closed.code, 1000);
+  assert.deepEqual(reader(w)(s.sent.at(-1)), { type: 'ack', seq: '1' });
+});
+
+test('aead: with new keys the sender begins anew, right after the confirmation', async () => {
+  const w = await ready({}, { mode: 'aead' });
+  await w.pass(DAY);
+  await w.shake();
+  w.client.typing('room');
+  await until(() => w.socket.sent.at(-1) instanceof Uint8Array);
+  assert.deepEqual(reader(w)(w.socket.sent.at(-1)), { type: 'typing', conversation_id: 'room' });
+});
+
+test('aead: sealUp false sends in clear', async () => {
+  const w = await ready({ sealUp: false }, { mode: 'aead' });
+  w.client.typing('room');
+  assert.deepEqual(w.sent('typing'), [{ type: 'typing', conversation_id: 'room' }]);
+});
+
+// A worker that is none: the other side of the port, messages cloned on the way.
+function workers() {
+  const made = [];
+  class Worker {
+    constructor(url, options) {
+      Object.assign(this, { url, options, onmessage: null, onerror: null });
+      made.push(this);
+      this.scope = { postMessage: (m) => this.#to(m, () => this.onmessage) };
+      queueMicrotask(() => serve(this.scope));
+    }
+    postMessage(m) {
+      this.#to(m, () => this.scope.onmessage);
+    }
+    #to(m, handler) {
+      const data = structuredClone(m);
+      setImmediate(() => !this.terminated && handler()({ data }));
+    }
+    terminate() {
+      this.terminated = true;
+    }
+  }
+  return { made, Worker };
+}
+
+test('with a worker: the same, in the same order', async () => {
+  const { made, Worker } = workers();
+  const w = await ready({}, { Worker });
+  assert.deepEqual(made.map((m) => [m.url.endsWith('/seal/entry.js'), m.options.type]), [[true, 'module']]);
+  const channel = { channel: 11n, epoch: 1, name: 'room', secret: randomBytes(32) };
+  w.direct(1);
+  w.socket.sayBytes(w.sealer.rekey(w.shard, 1, channel));
+  w.socket.sayBytes(w.sealer.channel(channel, 2n, text(2)));
+  w.socket.say({ type: 'gap', from: '3', to: '3', reason: 'expired' });
+  w.direct(4);
+  await w.seen(4);
+  assert.deepEqual(w.got.map((m) => m.seq), [1n, 2n, 4n]);
+  await w.client.close();
+  assert.equal(made[0].terminated, true);
+});
+
+test('a worker that dies ends the connection, and the next one has another', async () => {
+  const { made, Worker } = workers();
+  const w = await ready({}, { Worker });
+  made[0].onerror({ message: 'out of memory' });
+  assert.equal(w.client.state, 'RECONNECTING');
+  await w.clock.advance(1000);
+  await w.greet();
+  w.direct(1);
+  await w.seen(1);
+  assert.deepEqual(w.got.map((m) => m.seq), [1n]);
+  assert.equal(made.length, 2);
+});
+
+test('where no worker may be made the page does it', async () => {
+  class Forbidden {
+    constructor() {
+      throw new DOMException('cross-origin', 'SecurityError');
+    }
+  }
+  class Blocked {
+    constructor() {
+      queueMicrotask(() => this.onerror({}));
+    }
+    terminate() {}
+  }
+  for (const Worker of [Forbidden, Blocked]) {
+    const w = await ready({}, { Worker });
+    w.direct(1);
+    await w.seen(1);
+    assert.deepEqual(w.got.map((m) => m.seq), [1n]);
+  }
+});
+
+test('a store that fails is told, and stops nothing', async () => {
+  const w = sealing({ sealKeys: 'indexeddb' }); // the fake platform has none
+  await w.greet();
+  await w.shake();
+  w.direct(1);
+  await w.seen(1);
+  assert.deepEqual(w.got.map((m) => m.seq), [1n]);
+});
+
+test('options of sealing that cannot work are refused at once', () => {
+  for (const more of [
+    { seal: 'rot13', serverKey: KEY }, { seal: 'crt' }, { seal: 'crt', serverKey: 'AA' }, { seal: 'crt', serverKey: `${KEY}=` },
+    { seal: 'crt', serverKey: KEY, sealKeys: {} },
+  ]) assert.throws(() => world(more, undefined, { start: false }), TypeError);
+  world({ seal: 'none' }, undefined, { start: false });
+});
+
+test('aead: on keys that are held everything after welcome is sealed', async () => {
+  const store = memoryKeys();
+  const a = await ready({ sealKeys: store }, { mode: 'aead' });
+  a.socket.end(1006);
+  const b = sealing({ sealKeys: store }, { mode: 'aead' });
+  Object.assign(b, { generation: 1, member: a.member });
+  b.client.markRead(7n);
+  await b.greet();
+  await until(() => b.socket.sent.length === 2);
+  assert.deepEqual(reader(b)(b.socket.sent[1]), { type: 'read', seq: '7' });
+});
