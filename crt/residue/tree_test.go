@@ -226,6 +226,9 @@ func TestTreeCombineRefuses(t *testing.T) {
 }
 
 func TestTreeCombineDoesNotAllocate(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector empties math/big's pool")
+	}
 	m := ints(testPrimes(t, 256, 33))
 	tree, x, a := mustTree(t, m), new(big.Int), new(Arena)
 	residues := make([]*big.Int, len(m))
