@@ -8,7 +8,7 @@ import "fmt"
 //
 // Every other weight is multiplied by old·m⁻¹ modulo its own modulus, so it
 // takes one inversion, the products above i, and a few multiplications each:
-// under 10 µs for 16 moduli of 512 bits.
+// about 10 µs for 16 moduli of 512 bits.
 func (b *Basis) Replace(i int, m *Modulus) (*Basis, error) {
 	if i < 0 || i >= len(b.moduli) {
 		return nil, fmt.Errorf("%w: %d of %d", ErrNoSuch, i, len(b.moduli))
