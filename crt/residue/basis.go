@@ -37,7 +37,7 @@ type Basis struct {
 // none at all ([ErrNoModuli]), widths that differ ([ErrWidths]), a modulus
 // that is there twice ([ErrDuplicate]) and two with a common factor
 // ([ErrNotCoprime]); an even one can't be a Modulus. It takes a square of
-// their number: 60 µs for 16 of 512 bits, half a second for 1024.
+// their number: about 0.1 ms for 16 of 512 bits.
 func NewBasis(moduli []*Modulus) (*Basis, error) {
 	if len(moduli) == 0 {
 		return nil, ErrNoModuli

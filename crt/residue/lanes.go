@@ -80,7 +80,7 @@ func (l *lanes) combine(b *block, out []word, moduli []*Modulus, residues []byte
 			return i
 		}
 		centre(r, moduli[i])
-		split(digits[i:], k, r)
+		split(digits[i:], k, r, l.rows)
 	}
 	acc := s.lanes[:len(l.offset)]
 	copy(acc, l.offset)
@@ -100,30 +100,24 @@ func centre(r []word, m *Modulus) {
 	addMasked(r, m.c, -(r[len(r)-1] >> (wordBits - 1)))
 }
 
-// split writes the balanced digits of r, in two's complement, step apart.
-func split(digits []float64, step int, r []word) {
-	var carry int64
-	top := len(r) - 1
-	at := 0
-	for bit := 0; ; bit += digitBits {
+// split writes the digits of r, in two's complement, step apart: they are
+// between 0 and 2^51, but for the top one, which has the sign and is between
+// −2^52 and 2^52. Products stay below 2^102 because those of the multiples are
+// balanced.
+func split(digits []float64, step int, r []word, rows int) {
+	at, bit := 0, 0
+	for range rows - 1 {
 		w, shift := bit/64, uint(bit%64)
-		if w*64+int(shift)+52 >= len(r)*64-1 {
-			d := int64(r[top]) >> (shift & 63)
-			if w < top {
-				d = int64(uint64(r[w])>>(shift&63) | uint64(r[top])<<((64-shift)&63))
-			}
-			digits[at] = float64(d + carry)
-			return
-		}
-		d := uint64(r[w]) >> (shift & 63)
+		d := uint64(r[w]) >> shift
 		if shift > 64-digitBits {
 			d |= uint64(r[w+1]) << ((64 - shift) & 63)
 		}
-		v := int64(d&(1<<digitBits-1)) + carry
-		carry = (v + 1<<(digitBits-1)) >> digitBits
-		digits[at] = float64(v - carry<<digitBits)
+		digits[at] = float64(int64(d & (1<<digitBits - 1)))
 		at += step
+		bit += digitBits
 	}
+	// It is all in the top limb, as at most 52 bits are left.
+	digits[at] = float64(int64(r[len(r)-1]) >> uint(bit-64*(len(r)-1)))
 }
 
 // carryLanes makes the limbs of a sum, which is positive, of its lanes.

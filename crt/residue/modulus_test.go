@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/big"
+	"slices"
 	"testing"
 	"testing/iotest"
 
@@ -212,20 +213,38 @@ func TestSieveDividesByAllSmallPrimes(t *testing.T) {
 	if count != 563 { // π(4096) − 1
 		t.Errorf("%d primes", count)
 	}
-	for i := range uint64(500) {
-		c := make([]byte, 32)
-		_, _ = (&stream{seed: i}).Read(c)
-		c[0] |= 0x80
-		c[31] |= 1
-		m, _ := NewModulus(512, c)
-		divided := false
-		for _, g := range sieve {
-			for _, p := range g.primes {
-				divided = divided || new(big.Int).Mod(m.Int(), new(big.Int).SetUint64(p)).Sign() == 0
+	var small []*big.Int
+	for p := int64(3); p < sieveBelow; p += 2 {
+		if big.NewInt(p).ProbablyPrime(0) {
+			small = append(small, big.NewInt(p))
+		}
+	}
+	// For each prime a number that it divides and no other of them.
+	from, r := new(big.Int).SetBytes(bytes.Repeat([]byte{0xa5}, 32)), new(big.Int)
+	for _, p := range small {
+		c, step := new(big.Int).Set(from), new(big.Int).Lsh(p, 1)
+		c.Add(c, r.Sub(new(big.Int).Lsh(big.NewInt(1), 512), c).Mod(r, p))
+		if c.Bit(0) == 0 {
+			c.Add(c, p)
+		}
+		for alone := false; !alone; c.Add(c, step) {
+			raw := c.FillBytes(make([]byte, 32))
+			m, err := NewModulus(512, raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			of := m.Int()
+			alone = r.Mod(of, p).Sign() == 0 && !slices.ContainsFunc(small, func(q *big.Int) bool { return q != p && r.Mod(of, q).Sign() == 0 })
+			if alone && !hasSmallFactor(512, raw) {
+				t.Errorf("%d divides %x unseen", p, of)
 			}
 		}
-		if got := hasSmallFactor(512, c); got != divided {
-			t.Fatalf("%x: has a small factor: %v", m.Int(), got)
+	}
+	for width, primes := range map[int]int{256: 3, 512: 3, 1024: 2} {
+		for _, m := range testPrimes(t, width, primes) {
+			if hasSmallFactor(width, m.AppendC(nil)) {
+				t.Errorf("%x is prime", m.Int())
+			}
 		}
 	}
 }

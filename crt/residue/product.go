@@ -48,10 +48,10 @@ func (p *product) negate() {
 	copy(p.r, z)
 }
 
-// timesDifference multiplies by other mod m, which is m's c minus the
-// other's, and says whether that isn't zero.
-func (p *product) timesDifference(m, other *Modulus) bool {
-	negative, zero := difference(p.d, m.c, other.c)
+// timesDifference multiplies by a's c minus b's, and says whether that isn't
+// zero. Modulo a that is b, and modulo b it is −a.
+func (p *product) timesDifference(a, b *Modulus) bool {
+	negative, zero := difference(p.d, a.c, b.c)
 	p.times(p.d)
 	if negative {
 		p.negate()

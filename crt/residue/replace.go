@@ -8,7 +8,7 @@ import "fmt"
 //
 // Every other weight is multiplied by old·m⁻¹ modulo its own modulus, so it
 // takes one inversion, the products above i, and a few multiplications each:
-// under 10 µs for 16 moduli of 512 bits.
+// about 10 µs for 16 moduli of 512 bits.
 func (b *Basis) Replace(i int, m *Modulus) (*Basis, error) {
 	if i < 0 || i >= len(b.moduli) {
 		return nil, fmt.Errorf("%w: %d of %d", ErrNoSuch, i, len(b.moduli))
@@ -87,17 +87,19 @@ func (x *exchange) do(mj *Modulus, weight []word) {
 	x.p.modulo(mj, weight)
 	copy(low, v[:n])
 	x.p.times(low[:n])
-	x.p.timesDifference(mj, x.old)
-	x.p.negate()
+	x.p.timesDifference(x.old, mj) // −old
 	x.p.m.canonical(x.p.r)
 	copy(weight, x.p.r)
 }
 
 // mulLow sets the lower len(x) limbs of z, which has twice as many, to those of
-// x·y; the others are scratch.
+// x·y, as long as x; the others are scratch.
 func mulLow(z, x, y []word) {
 	clear(z)
-	addMul(z, x, y)
+	for len(y) >= 4 {
+		addMul(z[:len(x)+4], x, y[:4])
+		z, x, y = z[4:], x[:len(x)-4], y[4:]
+	}
 }
 
 // inverseOfC is c⁻¹ modulo 2^L, by Newton's iteration: if z·c is 1 but for a

@@ -12,7 +12,7 @@ import (
 // It is the linear-combination tree: of b_i·w_i mod m_i, w_i = (M/m_i)⁻¹ mod
 // m_i, every branch takes A_left·P_right + A_right·P_left, and the root A mod M.
 // Large products are formed by Schönhage and Strassen's transform, in which
-// those of the moduli are kept: 16384 moduli of 2048 bits keep 300 MB. A Tree
+// those of the moduli are kept: 16384 moduli of 2048 bits keep some 300 MB, by reckoning. A Tree
 // is immutable, and any number of goroutines may combine by it.
 type Tree struct {
 	moduli  []*big.Int
