@@ -55,8 +55,9 @@ func (c *counter) sealKind(mode push.SealMode) (kind int, ok bool) {
 		return sealNone, true
 	case push.SealCRT, push.SealAEAD:
 		return c.seal, c.seal == sealKinds[mode]
+	default: // auto
+		return c.seal, true
 	}
-	return c.seal, true
 }
 
 // sealEntries seals what the group's entries hold for sealing clients.

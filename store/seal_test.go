@@ -389,16 +389,16 @@ func TestKeyPeriodsGoOn(t *testing.T) {
 		s := openSealed(t, cfg, newSealing(t, 1))
 		ann, bob, eve := s.join("ann", crt.KindCRT), s.join("bob", crt.KindCRT), s.join("eve", crt.KindAEAD)
 		s.send("one", push.SealAuto, ann, bob, eve)
-		for range 2 {
+		for i := range 2 {
 			s.later(keyPeriod)
-			s.send("next", push.SealAuto, ann, bob, eve)
+			s.send(fmt.Sprint("after-", i), push.SealAuto, ann, bob, eve)
 		}
 		var least, most int
 		if err := s.read.QueryRowContext(t.Context(), `SELECT MIN(period), MAX(period) FROM seal_key WHERE state = 1`).Scan(&least, &most); err != nil || least < 2 {
 			t.Errorf("key periods %d to %d, %v", least, most, err)
 		}
 		for _, d := range []*device{ann, bob, eve} {
-			s.want(d, "one next next")
+			s.want(d, "one after-0 after-1")
 		}
 	})
 }

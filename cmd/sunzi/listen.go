@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,11 +15,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sunzi-push/sunzi/api/wsclient"
+	"github.com/sunzi-push/sunzi/crt"
 )
 
 // listenOptions are the flags of listen.
 type listenOptions struct {
 	token, client, realm, device, cursors string
+	seal, serverKey, sealKeys             string
 	count                                 int
 	json                                  bool
 }
@@ -40,6 +43,9 @@ dev, and takes its connection over from the live page.`,
 	c.Flags().StringVar(&o.realm, "realm", "", "realm of the client; with --client")
 	c.Flags().StringVar(&o.device, "device", "", "device ID that the token is bound to")
 	c.Flags().StringVar(&o.cursors, "cursors", "", "file that keeps the cursor, so that nothing is printed twice after a crash; empty: the server's cursor")
+	c.Flags().StringVar(&o.seal, "seal", "", "have messages sealed: crt or aead; needs --server-key")
+	c.Flags().StringVar(&o.serverKey, "server-key", "", "the server's sealing identity, as sunzi key show prints it; sunzi dev's own by default")
+	c.Flags().StringVar(&o.sealKeys, "seal-keys", "", "file that keeps the client's sealing keys; empty: memory, and what waits sealed at the end is lost")
 	c.Flags().IntVar(&o.count, "count", 0, "end after so many messages; 0: never")
 	c.Flags().BoolVar(&o.json, "json", false, "print one line of JSON a message")
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -81,6 +87,19 @@ func (o *listenOptions) config(r *remote) (wsclient.Config, error) {
 	}
 	if o.cursors != "" {
 		cfg.Cursors = wsclient.NewFileCursors(o.cursors)
+	}
+	if o.seal == "" {
+		return cfg, nil
+	}
+	if o.serverKey == "" {
+		o.serverKey = dev.SealKey
+	}
+	cfg.Seal = o.seal
+	if cfg.ServerKey, err = base64.RawURLEncoding.DecodeString(o.serverKey); err != nil || len(cfg.ServerKey) != crt.KeySize {
+		return cfg, errors.New("--seal needs --server-key: 43 characters, as sunzi key show prints them on the server")
+	}
+	if o.sealKeys != "" {
+		cfg.SealKeys = wsclient.NewFileSealKeys(o.sealKeys)
 	}
 	return cfg, nil
 }
@@ -216,7 +235,9 @@ func (l *listener) event(e wsclient.Event) {
 		l.tell(fmt.Sprintf("%s types in %q", e.SenderName, e.Conversation))
 	case wsclient.KindError:
 		l.tell(fmt.Sprintf("error %d: %s", e.Code, e.Text))
-	case wsclient.KindFailed, wsclient.KindCursor:
+	case wsclient.KindSealed:
+		l.tell(fmt.Sprintf("sealing keys of generation %d", e.Generation))
+	case wsclient.KindFailed, wsclient.KindCursor, wsclient.KindSealKeys:
 		l.tell(fmt.Sprintf("%s at %d: %v", e.Kind, e.Seq, e.Err))
 	}
 }

@@ -111,7 +111,7 @@ Start with:  sunzi dev`,
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
 	})
-	c.AddCommand(devCommand(), serveCommand(), sendCommand(), listenCommand(),
+	c.AddCommand(devCommand(), serveCommand(), sendCommand(), listenCommand(), inspectCommand(),
 		tokenCommand(), keyCommand(), migrateCommand(), moveCommand(), configCommand(), idCommand(), doctorCommand())
 	return c
 }

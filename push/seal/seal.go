@@ -116,7 +116,7 @@ func (s *Service) Begin(ctx context.Context, key push.ClientKey, hello []byte) (
 	g := crt.Grant{Generation: at.Generation, Period: at.Period}
 	if h.Kind == crt.KindCRT {
 		hs.modulus = s.pool.Take()
-		g.Shard, g.Slot, g.Slots, g.Modulus = uint64(at.Shard), at.Slot, at.Slots, hs.modulus //nolint:gosec // G115: a name
+		g.Shard, g.Slot, g.Slots, g.Modulus = uint64(at.Shard), at.Slot, at.Slots, hs.modulus
 	}
 	welcome, pending, err := s.cfg.Identity.Answer(h, g, rand.Reader)
 	if err != nil {
@@ -192,12 +192,12 @@ func (s *Service) Step(m *push.SealMember) ([]byte, error) {
 
 // Wrap implements [push.Sealer].
 func (s *Service) Wrap(id int64, body []byte) []byte {
-	return s.cfg.Wrapper.Wrap(nil, crt.LabelBody, binary.BigEndian.AppendUint64(nil, uint64(id)), body) //nolint:gosec // G115: a name
+	return s.cfg.Wrapper.Wrap(nil, crt.LabelBody, binary.BigEndian.AppendUint64(nil, uint64(id)), body)
 }
 
 // Unwrap implements [push.Sealer].
 func (s *Service) Unwrap(id int64, wrapped []byte) ([]byte, error) {
-	body, err := s.cfg.Wrapper.Unwrap(crt.LabelBody, binary.BigEndian.AppendUint64(nil, uint64(id)), wrapped) //nolint:gosec // G115: a name
+	body, err := s.cfg.Wrapper.Unwrap(crt.LabelBody, binary.BigEndian.AppendUint64(nil, uint64(id)), wrapped)
 	if err != nil {
 		return nil, fmt.Errorf("seal: the body of push %d can't be read: %w", id, err)
 	}
@@ -247,7 +247,7 @@ func (s *Service) makeShard(sh *push.SealShard) (*crt.Shard, error) {
 		}
 		members[m.Slot] = mem
 	}
-	return s.sealer.NewShard(uint64(sh.ID), sh.Period, members, s.pool.Take) //nolint:gosec // G115: a name
+	return s.sealer.NewShard(uint64(sh.ID), sh.Period, members, s.pool.Take)
 }
 
 var (

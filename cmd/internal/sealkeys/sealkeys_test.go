@@ -43,7 +43,7 @@ func TestKeysThatOthersCanReadAreRefused(t *testing.T) {
 	if _, err := OpenOrMake(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(path, 0o640); err != nil { //nolint:gosec // G302: that is the point
+	if err := os.Chmod(path, 0o640); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := OpenOrMake(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
