@@ -32,8 +32,6 @@ type office struct {
 	refresh func(id push.Identity, token string) (push.Identity, error)
 	openErr error
 	ttl     time.Duration // of tokens; zero: a day
-	public  []byte        // nil: nothing is sealed
-	hold    chan struct{} // nil: a step of a handshake is answered at once
 
 	commits sync.Mutex // one commit at a time, as the port promises
 	wg      sync.WaitGroup
@@ -45,6 +43,8 @@ type office struct {
 	typing []string
 	hellos []push.Hello
 	lastID int64
+	public []byte        // nil: nothing is sealed
+	hold   chan struct{} // nil: a step of a handshake is answered at once
 }
 
 type box struct {
@@ -162,10 +162,13 @@ func (o *office) Refresh(id push.Identity, token string, done func(push.Identity
 
 func (o *office) SealHello(id push.Identity, hello []byte, done func([]byte, push.Handshake, error)) {
 	o.wg.Go(func() {
-		if o.hold != nil {
-			<-o.hold
+		o.mu.Lock()
+		hold, public := o.hold, o.public
+		o.mu.Unlock()
+		if hold != nil {
+			<-hold
 		}
-		if o.public == nil {
+		if public == nil {
 			done(nil, nil, push.Errorf(push.CodeInvalidField, "this server does not seal"))
 			return
 		}

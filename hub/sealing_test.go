@@ -24,10 +24,18 @@ func sealedOf(text string) *push.Sealed {
 	return m
 }
 
+var officeKey = bytes.Repeat([]byte{0xfb}, 32)
+
+func (o *office) offer() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.public = officeKey
+}
+
 func startSealing(t *testing.T) *rig {
 	t.Helper()
 	r := start(t, testConfig())
-	r.office.public = bytes.Repeat([]byte{0xfb}, 32)
+	r.office.offer()
 	return r
 }
 
@@ -44,16 +52,19 @@ func TestWelcomeSaysWhatIsSealed(t *testing.T) {
 	} {
 		r := start(t, testConfig())
 		if tc.offered {
-			r.office.public = bytes.Repeat([]byte{0xfb}, 32)
+			r.office.offer()
 		}
 		p := r.dial("alice")
 		p.say(tc.hello)
 		w := p.next(wire.TypeWelcome).Welcome
-		if w.Seal != tc.seal || tc.seal != "" && (!bytes.Equal(w.SealKey, r.office.public) || w.SealGeneration != 7) {
+		if w.Seal != tc.seal || tc.seal != "" && (!bytes.Equal(w.SealKey, officeKey) || w.SealGeneration != 7) {
 			t.Errorf("%s: %q %x %d", tc.hello, w.Seal, w.SealKey, w.SealGeneration)
 		}
 		if tc.seal == "crt" {
-			if h := r.office.hellos[0]; h.Seal != push.SealCRT || fmt.Sprint(h.Held) != "[3 2]" {
+			r.office.mu.Lock()
+			h := r.office.hellos[0]
+			r.office.mu.Unlock()
+			if h.Seal != push.SealCRT || fmt.Sprint(h.Held) != "[3 2]" {
 				t.Errorf("the backend heard %+v", h)
 			}
 		}
@@ -89,7 +100,10 @@ func TestAHandshake(t *testing.T) {
 
 func TestHandshakesAreFewAndOneAtATime(t *testing.T) {
 	r := startSealing(t)
-	r.office.hold = make(chan struct{})
+	hold := make(chan struct{})
+	r.office.mu.Lock()
+	r.office.hold = hold
+	r.office.mu.Unlock()
 	p := r.greet("alice").live()
 	p.say(`{"type":"seal_hello","data":"AQ"}`)
 	p.say(`{"type":"seal_hello","data":"Ag"}`)
@@ -98,7 +112,7 @@ func TestHandshakesAreFewAndOneAtATime(t *testing.T) {
 	}
 	p.say(`{"type":"seal_confirm","data":"AQ"}`) // of what?
 	p.next(wire.TypeError)
-	close(r.office.hold)
+	close(hold)
 	p.next(wire.TypeSealWelcome)
 	for range sealBurst - 1 {
 		p.say(`{"type":"seal_hello","data":"AQ"}`)
