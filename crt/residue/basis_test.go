@@ -243,25 +243,6 @@ func TestReplaceByItselfIsTheSame(t *testing.T) {
 	}
 }
 
-func TestCombineDoesNotAllocate(t *testing.T) {
-	if raceDetector {
-		t.Skip("the race detector empties math/big's pool")
-	}
-	for _, k := range []int{1, 5, 16, 64} {
-		b := mustBasis(t, testPrimes(t, 512, k))
-		for name, path := range paths(b) {
-			x, in, s := make([]byte, b.Size()), randomResidues(b, 3), new(Scratch)
-			if n := testing.AllocsPerRun(20, func() {
-				if err := path(x, in, s); err != nil {
-					t.Fatal(err)
-				}
-			}); n != 0 {
-				t.Errorf("%s of %d: %v allocations", name, k, n)
-			}
-		}
-	}
-}
-
 // TestScratchServesBasesOfAllSizes: what a larger batch left in it is no part
 // of a smaller one.
 func TestScratchServesBasesOfAllSizes(t *testing.T) {

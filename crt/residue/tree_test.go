@@ -225,25 +225,6 @@ func TestTreeCombineRefuses(t *testing.T) {
 	}
 }
 
-func TestTreeCombineDoesNotAllocate(t *testing.T) {
-	if raceDetector {
-		t.Skip("the race detector empties math/big's pool")
-	}
-	m := ints(testPrimes(t, 256, 33))
-	tree, x, a := mustTree(t, m), new(big.Int), new(Arena)
-	residues := make([]*big.Int, len(m))
-	for i := range m {
-		residues[i] = new(big.Int).Sub(m[i], big.NewInt(1))
-	}
-	if n := testing.AllocsPerRun(20, func() {
-		if err := tree.Combine(x, residues, a); err != nil {
-			t.Fatal(err)
-		}
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
 // TestTransformMultiplies: sums of two products by every plan, full of ones and
 // zeros, where carries go furthest.
 func TestTransformMultiplies(t *testing.T) {
