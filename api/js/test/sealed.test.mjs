@@ -488,6 +488,18 @@ test('a worker that dies ends the connection, and the next one has another', asy
   assert.equal(made.length, 2);
 });
 
+test('a worker that dies while something is to be sealed: nothing is sent in its place', async () => {
+  const { made, Worker } = workers();
+  const w = await ready({}, { mode: 'aead', Worker });
+  const s = w.socket;
+  s.sayBytes(w.sealer.down(w.member, 1n, text(1)));
+  await w.seen(1);
+  made[0].onerror({ message: 'out of memory' });
+  await until(() => s.closed);
+  assert.deepEqual(s.sent.map((m) => m.type), ['hello', 'seal_hello', 'seal_confirm']);
+  assert.equal(w.client.state, 'RECONNECTING');
+});
+
 test('where no worker may be made the page does it', async () => {
   class Forbidden {
     constructor() {

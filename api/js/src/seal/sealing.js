@@ -84,7 +84,7 @@ export class Sealing {
 
   async #connect() {
     const port = await connect(this.#platform, this.#options.url, (error) => {
-      this.#opening = this.#port = null;
+      this.#opening = this.#port = null; // what is sent from here on fails, see seal
       this.#hooks.drop(error.message, error);
     });
     if (this.#opening) this.#port = port;
@@ -190,14 +190,15 @@ export class Sealing {
 
   /** Everything up to seq is acked: earlier keys may go. */
   acked(seq) {
-    if (!this.#active) return;
+    if (!this.#active || !this.#port) return;
     const begun = this.#begun; // a store that fails stops no delivery: keys are only kept for longer
     this.#port.call('acked', seq).then((o) => this.#keep(o)).catch((error) => this.#begun === begun && this.#hooks.trouble(error));
   }
 
   /** What is sent instead of the text, or undefined: the text itself. */
   seal(type, text) {
-    if (this.#up && !IN_CLEAR.includes(type)) return this.#port.call('seal', text);
+    if (!this.#up || IN_CLEAR.includes(type)) return undefined;
+    return this.#port?.call('seal', text) ?? Promise.reject(new Error('sunzi: the sealing worker died'));
   }
 
   /** The connection has ended. */
