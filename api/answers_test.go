@@ -63,7 +63,7 @@ func TestEveryCodeIsAnswered(t *testing.T) {
 		push.CodeTooLarge:        {method: "POST", path: "/v1/push", body: strings.Repeat(" ", 3<<20)},
 		push.CodeMediaType:       {method: "POST", path: "/v1/push", body: pushToA, headers: []string{"Content-Type: text/plain"}},
 		push.CodeKeyReused:       {setup: coded("Push", push.CodeKeyReused), method: "POST", path: "/v1/push", body: pushToA},
-		push.CodeNoSealKey:       {setup: fails("Push", nil), method: "POST", path: "/v1/push", body: `{"to":{"client":"a"},"seal":"aead"}`},
+		push.CodeNoSealKey:       {setup: fails("Push", push.Errorf(push.CodeNoSealKey, "no keys")), method: "POST", path: "/v1/push", body: `{"to":{"client":"a"},"seal":"aead"}`},
 		push.CodeUpgrade:         {setup: coded("Status", push.CodeUpgrade), method: "GET", path: "/v1/push/1"}, // the hub's
 		push.CodeRateLimited:     {server: limited, method: "POST", path: "/v1/push", body: pushToA},
 		push.CodeMailboxFull:     {setup: coded("Push", push.CodeMailboxFull), method: "POST", path: "/v1/push", body: pushToA},

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"time"
 
@@ -31,6 +33,9 @@ func (s *stream) end(kind string) bool {
 }
 
 func (s *stream) message(m *push.Message, seq uint64, replayed bool) bool {
+	if m.Sealed != nil {
+		return s.sealed(m.Sealed, seq)
+	}
 	tail, err := wire.EncodeBody(wire.JSON, m.Body)
 	if err != nil {
 		// A body that was accepted encodes; a damaged one must not stop
@@ -43,6 +48,22 @@ func (s *stream) message(m *push.Message, seq uint64, replayed bool) bool {
 	}
 	s.event("message")
 	s.out = wire.AppendMessage(s.out, wire.JSON, wire.Head{Seq: seq, Replayed: replayed}, tail)
+	s.lastSent.Store(s.a.now().UnixMilli())
+	return s.end("message")
+}
+
+// sealed writes a sealed frame in base64: api/wire/SPEC.md section 9.
+func (s *stream) sealed(m *push.Sealed, seq uint64) bool {
+	frame := make([]byte, 0, 10+len(m.Head)+len(m.Body))
+	if m.Channel && seq > 0 { // the sequence stands outside the seal: crt/SPEC.md section 5.4
+		frame = binary.BigEndian.AppendUint64(append(frame, "CP"...), seq)
+	}
+	frame = append(append(frame, m.Head...), m.Body...)
+	if seq != 0 {
+		s.out = appendEventID(s.out, seq, s.incarnation)
+	}
+	s.event("sealed")
+	s.out = base64.StdEncoding.AppendEncode(s.out, frame)
 	s.lastSent.Store(s.a.now().UnixMilli())
 	return s.end("message")
 }
@@ -75,7 +96,7 @@ func (s *stream) Fetch(after uint64) {
 		func(p push.Page, err error) { s.fetched <- fetched{p, err} })
 }
 
-func (s *stream) welcome(o push.Opened) {
+func (s *stream) welcome(o push.Opened, seal push.SealMode) {
 	w := wire.Welcome{
 		ClientID: s.adm.Client.ID, Realm: s.adm.Client.Realm, Session: s.id, Generation: s.generation,
 		Incarnation: o.Incarnation, Cursor: o.Start, Backlog: o.Count,
@@ -83,6 +104,9 @@ func (s *stream) welcome(o push.Opened) {
 	}
 	if s.adm.Minted != "" {
 		w.TokenExpiresMS = s.adm.Expires.UnixMilli()
+	}
+	if o.Public != nil {
+		w.Seal, w.SealKey, w.SealGeneration = string(seal), o.Public, o.SealGeneration
 	}
 	s.event("welcome")
 	s.out = wire.AppendWelcome(s.out, wire.JSON, w)

@@ -178,6 +178,9 @@ func (b backend) Open(id push.Identity, h push.Hello, done func(push.Opened, err
 			o.Start = *h.Cursor
 			b.Ack(id.Client, *h.Cursor, nil)
 		}
+		if b.public != nil && h.Seal == push.SealCRT {
+			o.Public, o.SealGeneration = b.public, uint32(len(h.Held))
+		}
 		done(o, nil)
 	})
 }
@@ -231,7 +234,7 @@ func (b backend) Read(key push.ClientKey, seq uint64) {
 func (w *world) commit(key push.ClientKey, data string) uint64 {
 	w.mu.Lock()
 	id := w.id()
-	m := &push.Message{ID: id, Sent: w.now, Body: push.BuildBody(push.BodyFields{ID: id, Sent: w.now, Topic: "t", Data: []byte(data)})}
+	m := &push.Message{ID: id, Sealed: w.sealed, Sent: w.now, Body: push.BuildBody(push.BodyFields{ID: id, Sent: w.now, Topic: "t", Data: []byte(data)})}
 	b := w.boxes[key]
 	seq := uint64(len(b.items)) + 1
 	b.items = append(b.items, push.Item{Seq: seq, Message: m})

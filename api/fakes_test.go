@@ -19,6 +19,8 @@ type world struct {
 	fail     map[string]error
 	hook     map[string]func(context.Context)
 	boxes    map[push.ClientKey]*box
+	public   []byte       // of sealing; nil: not offered
+	sealed   *push.Sealed // of what is committed next
 	groups   map[string]*push.Group
 	members  map[string][]string
 	sessions map[push.ClientKey][]push.Session

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-chi/chi/v5/middleware"
 
+	"github.com/sunzi-push/sunzi/api/wire"
 	"github.com/sunzi-push/sunzi/push"
 )
 
@@ -112,13 +113,17 @@ func codeOfClose(c push.CloseCode) push.Code {
 // which then is what the first connection was opened with.
 func helloOf(r *http.Request) (push.Hello, error) {
 	q := r.URL.Query()
-	h := push.Hello{Device: q.Get("device"), Incarnation: q.Get("incarnation")}
+	h := push.Hello{Device: q.Get("device"), Incarnation: q.Get("incarnation"), Seal: push.SealMode(q.Get("seal"))}
 	id := r.Header.Get("Last-Event-ID")
 	if id == "" {
 		id = q.Get("cursor")
 	}
 	if len(h.Incarnation) > 64 || len(h.Device) > 4*push.MaxNameLen {
 		return h, push.Errorf(push.CodeInvalidField, "incarnation and device: must be as they were told")
+	}
+	var err error
+	if h.Held, err = parseHeld(q.Get("seal_held")); err != nil {
+		return h, err
 	}
 	if id == "" {
 		return h, nil
@@ -132,6 +137,23 @@ func helloOf(r *http.Request) (push.Hello, error) {
 		h.Incarnation = inc
 	}
 	return h, nil
+}
+
+// parseHeld reads generations of keys with commas between.
+func parseHeld(list string) ([]uint32, error) {
+	if list == "" {
+		return nil, nil
+	}
+	parts := strings.SplitN(list, ",", wire.MaxSealHeld+1)
+	held := make([]uint32, len(parts))
+	for i, p := range parts {
+		g, err := strconv.ParseUint(p, 10, 32)
+		if err != nil || len(parts) > wire.MaxSealHeld {
+			return nil, push.Errorf(push.CodeInvalidField, "seal_held: must be at most %d generations with commas between", wire.MaxSealHeld)
+		}
+		held[i] = uint32(g)
+	}
+	return held, nil
 }
 
 // An event's ID holds the mailbox's incarnation beside the sequence: a browser

@@ -77,6 +77,9 @@ func (r *reader) next() (e readEvent, ok bool) {
 			e.retry = value
 		case "data":
 			e.data = value
+			if e.name == "sealed" { // a frame
+				break
+			}
 			if err := json.Unmarshal([]byte(value), &e.msg); err != nil {
 				r.t.Fatalf("data %q: %v", value, err)
 			}

@@ -37,6 +37,7 @@ type stream struct {
 	feed        push.Feed
 	out         []byte // events not yet handed to the connection
 	incarnation string
+	hello       push.Hello
 	err         error // of the connection: nothing more can be written
 
 	over     atomic.Bool  // run has ended
@@ -85,6 +86,7 @@ func newStream(a *api, w http.ResponseWriter, r *http.Request, adm push.Admissio
 // token ends or the server drains.
 func (s *stream) run(ctx context.Context, hello push.Hello) {
 	defer s.over.Store(true)
+	s.hello = hello
 	s.head()
 	s.a.deps.Backend.Open(s.adm.Identity, hello, func(o push.Opened, err error) { s.opened <- opened{o, err} })
 
@@ -163,7 +165,7 @@ func (s *stream) open(o opened) {
 		return
 	}
 	s.incarnation = o.Incarnation
-	s.welcome(o.Opened)
+	s.welcome(o.Opened, s.hello.Seal)
 	s.feed.Open(s, o.Start, o.Head)
 }
 
@@ -195,6 +197,7 @@ func (s *stream) deliver() {
 		switch {
 		case q.m == nil:
 			s.notice(q.notice)
+		case q.seq == 0 && q.m.Sealed != nil && !s.feed.Live(): // a cover, or as good as one: never stored
 		case q.seq == 0:
 			s.message(q.m, 0, false)
 		default:
@@ -262,6 +265,9 @@ func (s *stream) enqueue(q queued, limit int) bool {
 	size := 0
 	if q.m != nil {
 		size = len(q.m.Body)
+		if sealed := q.m.Sealed; sealed != nil {
+			size = len(sealed.Head) + len(sealed.Body)
+		}
 	}
 	s.mu.Lock()
 	full := len(s.queue) >= limit || size > 0 && s.bytes > 0 && s.bytes+size > s.a.cfg.SSE.PageBytes

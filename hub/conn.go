@@ -102,6 +102,7 @@ type rare struct {
 	minted  string // a token for welcome
 	tokenID string // one that is not 16 bytes of base64url
 	tls     *tls.Conn
+	sealing *sealing // of a client that asks for it
 }
 
 // Codes of a close that no close frame carried.

@@ -32,6 +32,8 @@ type office struct {
 	refresh func(id push.Identity, token string) (push.Identity, error)
 	openErr error
 	ttl     time.Duration // of tokens; zero: a day
+	public  []byte        // nil: nothing is sealed
+	hold    chan struct{} // nil: a step of a handshake is answered at once
 
 	commits sync.Mutex // one commit at a time, as the port promises
 	wg      sync.WaitGroup
@@ -95,6 +97,9 @@ func (o *office) Open(id push.Identity, h push.Hello, done func(push.Opened, err
 		b := o.box(id.Client)
 		r := push.Opened{Mailbox: push.Mailbox{Incarnation: "00000000000000aa", Head: uint64(len(b.entries)),
 			Cursor: b.cursor, Count: len(b.entries) - int(b.cursor)}, Start: b.cursor}
+		if o.public != nil && (h.Seal == push.SealCRT || h.Seal == push.SealAEAD) {
+			r.Public, r.SealGeneration = o.public, 7
+		}
 		if h.Cursor != nil {
 			r.Start = min(*h.Cursor, r.Head)
 		}
@@ -152,6 +157,32 @@ func (o *office) Refresh(id push.Identity, token string, done func(push.Identity
 	o.wg.Go(func() { done(o.refresh(id, token)) })
 }
 
+// A handshake here: hello comes back in welcome, and confirmation has to be
+// the same.
+
+func (o *office) SealHello(id push.Identity, hello []byte, done func([]byte, push.Handshake, error)) {
+	o.wg.Go(func() {
+		if o.hold != nil {
+			<-o.hold
+		}
+		if o.public == nil {
+			done(nil, nil, push.Errorf(push.CodeInvalidField, "this server does not seal"))
+			return
+		}
+		done(append([]byte("for "+id.Client.String()+": "), hello...), string(hello), nil)
+	})
+}
+
+func (o *office) SealConfirm(_ push.Identity, h push.Handshake, confirm []byte, done func(uint32, error)) {
+	o.wg.Go(func() {
+		if h != string(confirm) {
+			done(0, push.Errorf(push.CodeInvalidField, "the handshake failed"))
+			return
+		}
+		done(8, nil)
+	})
+}
+
 // commit places one message for the clients, as the store does: the entry
 // first, then the hint.
 func (o *office) commit(h *Hub, data string, names ...string) *push.Message {
@@ -160,6 +191,9 @@ func (o *office) commit(h *Hub, data string, names ...string) *push.Message {
 	o.mu.Lock()
 	o.lastID++
 	m := message(o.lastID, data)
+	if sealed, ok := strings.CutPrefix(data, "sealed:"); ok {
+		m.Body, m.Sealed = nil, sealedOf(sealed)
+	}
 	to := make([]push.Placement, 0, len(names))
 	for _, name := range names {
 		b := o.box(key(name))

@@ -71,6 +71,10 @@ type Backend interface {
 	Typing(from push.ClientKey, conversation, senderName string)
 	// Refresh exchanges the session's token. Errors are *push.Error.
 	Refresh(id push.Identity, token string, done func(push.Identity, error))
+	// SealHello begins a handshake for sealing keys, SealConfirm completes it.
+	// Errors are *push.Error.
+	SealHello(id push.Identity, hello []byte, done func(welcome []byte, h push.Handshake, err error))
+	SealConfirm(id push.Identity, h push.Handshake, confirm []byte, done func(generation uint32, err error))
 }
 
 // Deps is what a hub stands on.

@@ -21,15 +21,17 @@ const (
 type cmdKind uint8
 
 const (
-	cmdAdd       cmdKind = iota + 1 // x: []byte that came with the upgrade
-	cmdOffer                        // m, seq
-	cmdLive                         // m
-	cmdNotice                       // x: push.Notice
-	cmdClose                        // x: closing
-	cmdOpened                       // x: openedReply
-	cmdPage                         // x: pageReply
-	cmdRefreshed                    // x: refreshReply
-	cmdDrain                        // no connection: the loop closes all
+	cmdAdd         cmdKind = iota + 1 // x: []byte that came with the upgrade
+	cmdOffer                          // m, seq
+	cmdLive                           // m
+	cmdNotice                         // x: push.Notice
+	cmdClose                          // x: closing
+	cmdOpened                         // x: openedReply
+	cmdPage                           // x: pageReply
+	cmdRefreshed                      // x: refreshReply
+	cmdSealWelcome                    // x: sealReply
+	cmdSealed                         // x: sealReply
+	cmdDrain                          // no connection: the loop closes all
 )
 
 // command is what others ask of a loop, about one connection. On the way of a

@@ -25,6 +25,7 @@ type counters struct {
 	slowCloses, rateStops    atomic.Uint64
 	malformed, fetches       atomic.Uint64
 	replays, replayed, ended atomic.Uint64 // started; messages; complete
+	sealed, covers           atomic.Uint64 // frames with a place, and without
 
 	in     [typeCount]atomic.Uint64
 	out    [typeCount]atomic.Uint64
@@ -32,22 +33,23 @@ type counters struct {
 	closes [len(closeCodes) + 1][byCount]atomic.Uint64
 }
 
-const typeCount = int(wire.TypePong) + 1
+const typeCount = int(wire.TypeSealed) + 1
 
 // dropReason says why a live-only message or a notice was not sent. Messages
 // of mailboxes are never dropped.
 type dropReason uint8
 
 const (
-	dropGone     dropReason = iota // the session ended
-	dropNotOpen                    // no welcome yet
-	dropFull                       // the outbound limit is reached
-	dropBusy                       // the loop is far behind
-	dropEncoding                   // the body can't be encoded
+	dropGone      dropReason = iota // the session ended
+	dropNotOpen                     // no welcome yet
+	dropReplaying                   // sealed, and the replay is not over
+	dropFull                        // the outbound limit is reached
+	dropBusy                        // the loop is far behind
+	dropEncoding                    // the body can't be encoded
 	dropCount
 )
 
-var dropNames = [dropCount]string{"gone", "not_open", "full", "busy", "encoding"}
+var dropNames = [dropCount]string{"gone", "not_open", "replaying", "full", "busy", "encoding"}
 
 // closer says who ended a connection.
 type closer uint8
@@ -184,6 +186,9 @@ func (m *metrics) messageRows() {
 	}
 	m.counter(desc("sunzi_replayed_messages_total", "Messages sent as replay, of all sent."),
 		func(c *counters) uint64 { return c.replayed.Load() })
+	sealed := desc("sunzi_sealed_frames_total", "Sealed frames sent, of all messages: of a mailbox, or without a place (covers, and what was never stored).", "place")
+	m.counter(sealed, func(c *counters) uint64 { return c.sealed.Load() }, "mailbox")
+	m.counter(sealed, func(c *counters) uint64 { return c.covers.Load() }, "none")
 	replays := desc("sunzi_replays_total", "Replays by what they came to.", "state")
 	m.counter(replays, func(c *counters) uint64 { return c.replays.Load() }, "started")
 	m.counter(replays, func(c *counters) uint64 { return c.ended.Load() }, "complete")

@@ -14,8 +14,15 @@ func (c *conn) live(m *push.Message) {
 	case c.phase != phaseOpen:
 		c.loop.count.drops[dropNotOpen].Add(1)
 		return
+	case m.Sealed != nil && !c.feed.Live(): // a cover, as far as the hub can tell: it can wait for the next
+		c.loop.count.drops[dropReplaying].Add(1)
+		return
 	case c.state.Load()&stateFull != 0 || c.room() <= 0:
 		c.loop.count.drops[dropFull].Add(1)
+		return
+	}
+	if m.Sealed != nil {
+		c.putSealed(m.Sealed, 0)
 		return
 	}
 	tail, err := tailOf(m, c.codec)

@@ -261,6 +261,12 @@ func (l *line) Message(m *push.Message, seq uint64, replayed bool) bool {
 	if c.phase >= phaseClosing {
 		return false
 	}
+	if m.Sealed != nil {
+		if replayed {
+			c.loop.count.replayed.Add(1)
+		}
+		return l.full(c.putSealed(m.Sealed, seq))
+	}
 	tail, err := tailOf(m, c.codec)
 	if err != nil { // a body that was accepted encodes; a damaged one must not stop the mailbox
 		c.loop.hub.log.Error("message can't be encoded; its place is told as a gap", "push", m.ID, "err", err)

@@ -3,6 +3,7 @@ package hub
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sunzi-push/sunzi/api/wire"
 	"github.com/sunzi-push/sunzi/hub/frame"
@@ -16,6 +17,7 @@ import (
 type (
 	openedReply struct {
 		opened push.Opened
+		seal   push.SealMode // what hello asked for
 		err    error
 	}
 	pageReply struct {
@@ -71,6 +73,14 @@ func (c *conn) do(cmd *command) {
 		if x, ok := cmd.x.(refreshReply); ok {
 			c.refreshed(x)
 		}
+	case cmdSealWelcome:
+		if x, ok := cmd.x.(sealReply); ok {
+			c.sealWelcome(x)
+		}
+	case cmdSealed:
+		if x, ok := cmd.x.(sealReply); ok {
+			c.sealed(x)
+		}
 	default: // the loop's own
 	}
 }
@@ -114,6 +124,10 @@ func (c *conn) begin(up upgraded) {
 // message acts on one message of the client.
 func (c *conn) message(ev frame.Event) {
 	m := &c.loop.msg
+	if c.isUp(ev) {
+		c.up(ev.Payload)
+		return
+	}
 	if ev.Op != c.op() {
 		c.loop.count.in[wire.TypeUnknown].Add(1)
 		c.shut(push.CloseUnsupported, "this sub-protocol uses the other kind of frame")
@@ -145,6 +159,10 @@ func (c *conn) message(ev frame.Event) {
 		c.typing(m)
 	case wire.TypeRefresh:
 		c.refresh(m.Token)
+	case wire.TypeSealHello:
+		c.sealHello(m.Handshake)
+	case wire.TypeSealConfirm:
+		c.sealConfirm(m.Handshake)
 	default: // unknown, or the server's: ignored and counted
 	}
 }
@@ -164,7 +182,7 @@ func (c *conn) hello(m *wire.ClientMessage) {
 	if c.phase != phaseHello { // it came late, and is being served from the server's cursor
 		return
 	}
-	h := push.Hello{Device: m.Device, Incarnation: m.Incarnation}
+	h := push.Hello{Device: m.Device, Incarnation: m.Incarnation, Seal: push.SealMode(m.Seal), Held: slices.Clone(m.SealHeld)}
 	if m.Cursor != nil {
 		cursor := *m.Cursor
 		h.Cursor = &cursor
@@ -177,7 +195,7 @@ func (c *conn) open(h push.Hello) {
 	c.phase = phaseOpening
 	c.phaseAt = 0
 	c.loop.hub.serving().Open(c.identity(), h, func(o push.Opened, err error) {
-		c.loop.post(command{c: c, kind: cmdOpened, x: openedReply{o, err}})
+		c.loop.post(command{c: c, kind: cmdOpened, x: openedReply{o, h.Seal, err}})
 	})
 }
 
@@ -198,6 +216,10 @@ func (c *conn) opened(r openedReply) {
 	if c.rare != nil && c.rare.minted != "" {
 		w.Token, c.rare.minted = c.rare.minted, ""
 		w.TokenExpiresMS = c.token.expires
+	}
+	if r.opened.Public != nil {
+		w.Seal, w.SealKey, w.SealGeneration = string(r.seal), r.opened.Public, r.opened.SealGeneration
+		c.seals().mode = r.seal
 	}
 	c.answer(wire.TypeWelcome, func(dst []byte, codec wire.Codec) []byte { return wire.AppendWelcome(dst, codec, w) })
 	if c.phase >= phaseClosing {

@@ -104,6 +104,9 @@ func (d *Desk) Open(id Identity, h Hello, done func(Opened, error)) {
 	d.enqueue(errand{run: func(ctx context.Context) bool {
 		var o Opened
 		err := d.gate.standing(ctx, id)
+		if err == nil && d.sealing != nil {
+			err = d.sealing.Hold(ctx, id.Client, h.Seal, h.Held)
+		}
 		if err == nil {
 			o, err = d.open(ctx, id.Client, h)
 		}

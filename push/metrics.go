@@ -12,6 +12,7 @@ type Metrics struct {
 	ackFlushes  prometheus.Counter
 	replayPages prometheus.Counter
 	liveDropped prometheus.Counter
+	covers      prometheus.Counter
 	opened      *prometheus.CounterVec // by kind
 	accept      prometheus.Histogram
 	acceptToAck prometheus.Histogram
@@ -43,6 +44,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "sunzi_replay_pages_total", Help: "Pages read from mailboxes for sessions."}),
 		liveDropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sunzi_live_dropped_total", Help: "store=never messages that a full session could not take."}),
+		covers: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sunzi_seal_covers_total", Help: "Sealed frames handed to sessions that have no message in them."}),
 		accept: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "sunzi_accept_seconds", Help: "Time from a push's validation to its durable answer.", Buckets: latencies}),
 		acceptToAck: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -66,6 +69,6 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.chores.WithLabelValues(c, "done")
 		m.chores.WithLabelValues(c, "failed")
 	}
-	reg.MustRegister(m.pushes, m.targets, m.acks, m.failed, m.ackFlushes, m.replayPages, m.liveDropped, m.accept, m.acceptToAck, m.chores)
+	reg.MustRegister(m.pushes, m.targets, m.acks, m.failed, m.ackFlushes, m.replayPages, m.liveDropped, m.covers, m.accept, m.acceptToAck, m.chores)
 	return m
 }

@@ -53,7 +53,7 @@ type Mailbox struct {
 	Oldest      time.Time
 	// Seal is how pushes to the client are sealed unless they say otherwise,
 	// and SealGeneration the newest generation of its keys, 0: none.
-	Seal           SealMode
+	Seal           SealMode // empty: none
 	SealGeneration uint32
 }
 

@@ -195,27 +195,13 @@ func (r *Request) checkSeal(Config) *Error {
 		r.Seal = SealAuto
 	case SealAuto, SealNone:
 	case SealCRT, SealAEAD:
-		return Errorf(CodeNoSealKey, "seal: this release seals for nobody, there is no key for %s; leave seal out or use none", r.Target.who())
+		if r.Store == StoreNever {
+			return Errorf(CodeInvalidField, "seal: a store=never push is not sealed; store it, or use none")
+		}
 	default:
 		return Errorf(CodeInvalidField, "seal: must be auto, none, crt or aead")
 	}
 	return nil
-}
-
-// who names the target for people, the first few clients of a list.
-func (t *Target) who() string {
-	const most = 10
-	switch {
-	case t.All:
-		return "any client"
-	case t.Group != "":
-		return "the members of group " + t.Group
-	case len(t.Clients) == 1:
-		return "client " + t.Clients[0]
-	case len(t.Clients) > most:
-		return "clients " + strings.Join(t.Clients[:most], ", ") + " …"
-	}
-	return "clients " + strings.Join(t.Clients, ", ")
 }
 
 func (r *Request) checkAttachment(Config) *Error {

@@ -12,11 +12,32 @@ type Sealed struct {
 	Channel bool
 }
 
+// CoverListener is a [CommitListener] that also hears of covers: members of a
+// shard that a frame has no message for get it as well, so that nobody can tell
+// for whom it is. It must not block.
+type CoverListener interface {
+	Covered(m *Message, to []ClientKey)
+}
+
+// Covered implements [CoverListener]: sessions of this node get the frame where
+// they are live. A cover that is dropped is not missed.
+func (s *Service) Covered(m *Message, to []ClientKey) {
+	for _, key := range to {
+		for _, session := range s.sessions.Of(key) {
+			if session.Live(m) {
+				s.met.covers.Inc()
+			}
+		}
+	}
+}
+
 // Sealing makes clients' sealing keys. Its errors are [CodeInvalidField] where
 // this kind is not offered or a handshake fails, and the store's.
 type Sealing interface {
 	// Public is the server's identity key, which clients pin: 32 bytes.
 	Public() []byte
+	// Hold is [SealKeys.Hold].
+	Hold(ctx context.Context, key ClientKey, want SealMode, held []uint32) error
 	// Offers reports whether clients may ask for that kind.
 	Offers(mode SealMode) bool
 	// Begin takes SEAL_HELLO. It answers SEAL_WELCOME, and what Complete needs.
@@ -25,6 +46,91 @@ type Sealing interface {
 	// Complete takes SEAL_CONFIRM: what is committed from its return on is
 	// sealed for the new keys. It answers their generation.
 	Complete(ctx context.Context, key ClientKey, h Handshake, confirm []byte) (generation uint32, err error)
+}
+
+// SealKeys keeps clients' sealing keys. Implemented by store.
+type SealKeys interface {
+	// Reserve numbers the client's next keys, and for SealCRT finds it a slot in
+	// a shard of that shape. Keys of the client that were reserved and not
+	// activated are given up. CodeNoClient where the client is unknown.
+	Reserve(ctx context.Context, key ClientKey, kind SealMode, bits, slots int) (SealPlace, error)
+	// Activate has everything that is committed from its return on sealed for
+	// the keys, and destroys those of before. secret answers what is to be kept,
+	// wrapped, for a key period at or after the place's. CodeInvalidField where
+	// the place is not reserved any more.
+	Activate(ctx context.Context, key ClientKey, at SealPlace, secret func(period uint32) ([]byte, error)) error
+	// Hold takes a client's word on what it wants and which generations it
+	// holds. Keys of another kind, or that it does not hold, are destroyed, so
+	// that nothing more is sealed for them; what waits under keys that it does
+	// not hold is dropped as key_lost.
+	Hold(ctx context.Context, key ClientKey, want SealMode, held []uint32) error
+}
+
+// SealPlace is what keys were reserved for.
+type SealPlace struct {
+	Kind        SealMode
+	Generation  uint32
+	Period      uint32 // key period at which they begin
+	Shard       int64  // with Slot, Slots and Bits only of SealCRT
+	Slot, Slots int
+	Bits        int // of a modulus
+}
+
+// Sealer seals inside the store's transactions: no I/O, and quick. Safe for
+// concurrent use.
+type Sealer interface {
+	// Group starts a commit group: a message that many are sent has one body in
+	// it.
+	Group() SealGroup
+	// Wrap wraps the body of a push that waits to be placed, and Unwrap is the
+	// reverse: whom it is for, and how it is to be sealed, is not known yet.
+	Wrap(id int64, body []byte) []byte
+	Unwrap(id int64, wrapped []byte) ([]byte, error)
+	// Step answers the member's secret at the next key period.
+	Step(m *SealMember) ([]byte, error)
+}
+
+// SealGroup seals for one commit group.
+type SealGroup interface {
+	// Shard seals what members of a shard are sent. Frames name all items, each
+	// once.
+	Shard(sh *SealShard, items []SealItem) ([]SealedFrame, error)
+	// Client seals for a client of kind SealAEAD.
+	Client(m *SealMember, it SealItem) (SealedFrame, error)
+}
+
+// SealShard is a shard as it is stored. Two of one ID and Version are equal.
+type SealShard struct {
+	ID      int64
+	Version int64 // random, another one with every change
+	Period  uint32
+	Bits    int
+	Slots   int
+	Members []SealMember
+}
+
+// SealMember is a client's keys as they are stored.
+type SealMember struct {
+	Client     ClientKey
+	Generation uint32
+	Period     uint32
+	Slot       int
+	Secret     []byte // wrapped
+}
+
+// SealItem is a message at a place of a client's mailbox.
+type SealItem struct {
+	Client  ClientKey
+	Slot    int
+	Seq     uint64
+	Message *Message
+}
+
+// SealedFrame is a frame, and which of the items are in it.
+type SealedFrame struct {
+	ID     [16]byte // unique
+	Sealed *Sealed
+	Items  []int
 }
 
 // Handshake is one that was begun, opaque but to its [Sealing].

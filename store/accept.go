@@ -221,6 +221,8 @@ type delivery struct {
 	expires  int64
 	collapse string
 	mode     int
+	seal     push.SealMode
+	plain    int // entries made that are not sealed
 	shared   int // one of the body… values
 	standing standing
 }
@@ -255,7 +257,7 @@ func (t *tx) delivery(e *push.Envelope, st standing) *delivery {
 	d := &delivery{
 		message: &push.Message{ID: e.ID, Sent: sentAt(e), Body: e.Body},
 		size:    e.Size, priority: e.Priority, expires: never,
-		collapse: e.CollapseKey, standing: st,
+		collapse: e.CollapseKey, seal: e.Seal, standing: st,
 	}
 	if !e.Expires.IsZero() {
 		d.expires = unixMS(e.Expires)
@@ -302,17 +304,47 @@ func (t *tx) place(e *push.Envelope, st standing) (push.Outcome, error) {
 		}
 	}
 	if single && len(o.Rejected) == 1 {
-		return push.Outcome{Err: push.Errorf(push.CodeMailboxFull, "the mailbox of client %q is full", e.Target.Clients[0])}, nil
+		return push.Outcome{Err: refused(e, o.Rejected[0].Code)}, nil
 	}
-	t.hear(d.message, o.Placed)
+	t.hear(d.message, t.inClear(o.Placed))
 	entries := len(a.clients) - (len(o.Rejected) - len(a.rejected))
-	if d.apart() && entries > 0 {
+	if d.apart() && d.plain > 0 {
 		t.bodies = append(t.bodies, bodyRow{e.ID, string(e.Body)})
 	}
 	if single && st == fresh {
 		return o, nil // its entry says everything
 	}
 	return o, t.recordPush(e, pushPlaced, entries)
+}
+
+// refused is why a push to one client was not taken.
+func refused(e *push.Envelope, code push.Code) *push.Error {
+	id := e.Target.Clients[0]
+	if code == push.CodeNoSealKey {
+		return push.Errorf(code, "client %q has no keys for seal %q: it has to connect with sealing first", id, e.Seal)
+	}
+	return push.Errorf(code, "the mailbox of client %q is full", id)
+}
+
+// inClear are the placements that are not sealed: of the others clients hear
+// once they are.
+func (t *tx) inClear(placed []push.Placement) []push.Placement {
+	n := 0
+	for _, p := range placed {
+		if c := t.counters.rows[p.Client]; c == nil || c.sealedAt != p.Seq {
+			n++
+		}
+	}
+	if n == len(placed) {
+		return placed
+	}
+	clear := make([]push.Placement, 0, n)
+	for _, p := range placed {
+		if c := t.counters.rows[p.Client]; c == nil || c.sealedAt != p.Seq {
+			clear = append(clear, p)
+		}
+	}
+	return clear
 }
 
 func (t *tx) hear(m *push.Message, to []push.Placement) {

@@ -103,6 +103,14 @@ func (s *Store) sweeps(now time.Time) []chore {
 		// were accepted before.
 		sweep(`member`, `realm, grp, client_id, joined_epoch`, `left_epoch IS NOT NULL AND left_epoch > ? AND `+notNeeded, ``, 0),
 	}
+	// Indexes: seal_key_state, seal_frame_sent, seal_body_sent. A frame outlives
+	// every entry that may name it.
+	frames := before(push.MaxTTL + max(s.cfg.keepEnded(), settled))
+	chores = append(chores,
+		chore{`SELECT 1 FROM seal_key WHERE state = 0 AND began <= ? LIMIT 1`, before(reservedFor),
+			func(t *tx, limit int) (int, error) { return t.sweepReserved(now, limit) }},
+		sweep(`seal_frame`, `id`, `sent < ?`, ` ORDER BY sent`, frames),
+		sweep(`seal_body`, `hash`, `sent < ?`, ` ORDER BY sent`, frames))
 	if eng.shared {
 		// Index: retired's primary key.
 		chores = append(chores, chore{`SELECT 1 FROM retired WHERE id = 1 AND after_id < upto_id AND upto_id > ?`, 0,

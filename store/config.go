@@ -37,6 +37,12 @@ type Config struct {
 	Limits push.Config
 	// Clock is read for TTL, not_before and quotas. Nil is [time.Now].
 	Clock func() time.Time
+	// Sealer seals what is pushed to sealing clients. Nil refuses that such a
+	// client is pushed to, which only a server that was set up to seal has.
+	Sealer push.Sealer
+	// NoCovers spares members of a shard the frames that hold nothing for them:
+	// whoever sees the connections can tell then whom a frame is for.
+	NoCovers bool
 	// Listener hears of what was placed; see [Store.SetListener].
 	Listener push.CommitListener
 	// Log gets what no caller is told: commit groups that had to be tried

@@ -24,6 +24,9 @@ type counter struct {
 	offlineHead uint64
 	created     int64
 	dirty       bool
+	sealing
+	sealLast uint32 // the highest generation given out
+	sealedAt uint64 // the last place that was sealed in this group
 
 	// What the last exact count of the backlog found: entries after cursor
 	// that have ended and do not count. Reset when the cursor moves.
@@ -31,6 +34,14 @@ type counter struct {
 	goneBytes int64
 	counted   int64 // unix ms of that count; zero: not exact any more
 	victims   []victim
+}
+
+// sealing are the keys that a client's pushes are sealed for.
+type sealing struct {
+	seal       int // one of the seal… values
+	generation uint32
+	shard      int64
+	slot       int
 }
 
 // touch says that entries of the mailbox were marked behind the counter's back.
@@ -64,10 +75,12 @@ func (c *counters) trim() {
 	}
 }
 
-const counterColumns = `client_id, incarnation, born, head, client.cursor, read_cursor, total_bytes, acked_bytes, offline_head, created`
+const counterColumns = `client_id, incarnation, born, head, client.cursor, read_cursor, total_bytes, acked_bytes, offline_head, created,
+	seal, seal_generation, seal_last, seal_shard, seal_slot`
 
 func (c *counter) scan(rows interface{ Scan(...any) error }) error {
-	return rows.Scan(&c.key.ID, &c.incarnation, &c.born, &c.head, &c.cursor, &c.read, &c.total, &c.acked, &c.offlineHead, &c.created)
+	return rows.Scan(&c.key.ID, &c.incarnation, &c.born, &c.head, &c.cursor, &c.read, &c.total, &c.acked, &c.offlineHead, &c.created,
+		&c.seal, &c.generation, &c.sealLast, &c.shard, &c.slot)
 }
 
 // client is the mailbox's counter row, nil where there is no such client.
@@ -150,12 +163,12 @@ func (t *tx) flushCounters() error {
 		a, b := t.dirty[i].key, t.dirty[j].key
 		return a.Realm < b.Realm || a.Realm == b.Realm && a.ID < b.ID
 	})
-	const columns = 11
+	const columns = 16
 	args := make([]any, 0, columns*len(t.dirty))
 	for _, c := range t.dirty {
 		c.dirty = false
 		args = append(args, c.key.Realm, c.key.ID, c.incarnation, c.born, int64(c.head), int64(c.cursor), int64(c.read),
-			c.total, c.acked, int64(c.offlineHead), c.created)
+			c.total, c.acked, int64(c.offlineHead), c.created, c.seal, int64(c.generation), int64(c.sealLast), c.shard, c.slot)
 	}
 	t.dirty = t.dirty[:0]
 	return t.insertOr(t.cfg.engine.saveCounters, t.cfg.engine.saveConflict, columns, args)

@@ -95,6 +95,18 @@ func (t *tx) forget(key push.ClientKey) error {
 			return err
 		}
 	}
+	c, err := t.client(key)
+	if err != nil || c == nil {
+		return err
+	}
+	if c.sealLast > 0 {
+		if err := t.unseal(c, 0); err != nil {
+			return err
+		}
+		if err := t.flush(); err != nil { // its counter row, which goes next
+			return err
+		}
+	}
 	for _, query := range []string{
 		`DELETE FROM ack_log WHERE realm = ? AND client_id = ?`,
 		`DELETE FROM token WHERE realm = ? AND client_id = ?`,

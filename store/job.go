@@ -20,7 +20,7 @@ func (t *tx) startJob(e *push.Envelope, a *audience) (push.Outcome, error) {
 	if !e.Target.All {
 		group = e.Target.Group
 	}
-	t.bodies = append(t.bodies, bodyRow{e.ID, string(e.Body)})
+	t.bodies = append(t.bodies, bodyRow{e.ID, t.wrap(e.ID, e.Body)})
 	if err := t.exec(`INSERT INTO job (id, realm, grp, epoch, content) VALUES (?, ?, ?, ?, ?)`,
 		e.ID, e.Target.Realm, group, a.epoch, content); err != nil {
 		return push.Outcome{}, err
@@ -127,6 +127,11 @@ func (t *tx) placeJob(j *job, members []jobMember) (int, error) {
 	if _, err := t.row(`SELECT msg FROM body WHERE id = ?`, []any{j.id}, &e.Body); err != nil {
 		return 0, err
 	}
+	body, wrapped, err := t.unwrap(j.id, e.Body)
+	if err != nil {
+		return 0, err
+	}
+	e.Body = body
 	ids := make([]string, len(members))
 	for i, m := range members {
 		ids[i] = m.id
@@ -148,8 +153,11 @@ func (t *tx) placeJob(j *job, members []jobMember) (int, error) {
 		}
 		entries++
 	}
-	t.hear(d.message, o.Placed)
-	return entries, nil
+	t.hear(d.message, t.inClear(o.Placed))
+	if wrapped && d.plain > 0 { // it is also for clients who get it in clear
+		err = t.exec(`UPDATE body SET msg = ? WHERE id = ?`, string(e.Body), j.id)
+	}
+	return entries, err
 }
 
 func (t *tx) advancePush(id int64, state, entries int) error {

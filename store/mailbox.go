@@ -86,7 +86,7 @@ func (s *Store) loadCounters(ctx context.Context, realm string, ids []string, in
 // mailbox adds the exact backlog to a counter row. Index: offline_message's
 // primary key, the range after the cursor.
 func (s *Store) mailbox(ctx context.Context, c *counter) (push.Mailbox, error) {
-	m := push.Mailbox{Incarnation: c.incarnation, Head: c.head, Cursor: c.cursor, ReadCursor: c.read}
+	m := push.Mailbox{Incarnation: c.incarnation, Head: c.head, Cursor: c.cursor, ReadCursor: c.read, Seal: sealMode(c.seal), SealGeneration: c.generation}
 	if c.head == c.cursor {
 		return m, nil
 	}
@@ -125,7 +125,8 @@ func (s *Store) Read(ctx context.Context, key push.ClientKey, after uint64, maxE
 	// Index: offline_message's primary key, a range in order.
 	limit := p.maxEntries + readBeyond
 	rows, err := s.query(ctx, `SELECT seq, id, send_time, status, mode, expires,
-			CASE WHEN status > 1 THEN NULL WHEN shared IN (1, 3) THEN (SELECT msg FROM body WHERE body.id = offline_message.id) ELSE msg END
+			CASE WHEN status > 1 THEN NULL WHEN shared IN (1, 3) THEN (SELECT msg FROM body WHERE body.id = offline_message.id) ELSE msg END,
+			reason, frame
 		FROM offline_message WHERE realm = ? AND client_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`,
 		key.Realm, key.ID, int64(after), int64(head), limit)
 	if err != nil {
@@ -135,12 +136,12 @@ func (s *Store) Read(ctx context.Context, key push.ClientKey, after uint64, maxE
 	now := unixMS(s.cfg.Clock())
 	for rows.Next() {
 		var e storedEntry
-		if err := rows.Scan(&e.seq, &e.id, &e.sent, &e.status, &e.mode, &e.expires, &e.body); err != nil {
+		if err := rows.Scan(&e.seq, &e.id, &e.sent, &e.status, &e.mode, &e.expires, &e.body, &e.reason, &e.frame); err != nil {
 			return push.Page{}, failed(err)
 		}
 		limit--
 		if !p.add(&e, cursor, now) {
-			return p.Page, nil
+			return s.unsealed(ctx, &p)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -149,7 +150,7 @@ func (s *Store) Read(ctx context.Context, key push.ClientKey, after uint64, maxE
 	if limit > 0 { // nothing is left up to head
 		p.gap(p.Through+1, head, push.GapExpired)
 	}
-	return p.Page, nil
+	return s.unsealed(ctx, &p)
 }
 
 type storedEntry struct {
@@ -160,6 +161,8 @@ type storedEntry struct {
 	mode    int
 	expires int64
 	body    []byte
+	reason  string
+	frame   []byte
 }
 
 // pageBuilder makes a page of entries that come in order.
@@ -167,6 +170,7 @@ type pageBuilder struct {
 	push.Page
 	maxEntries, maxBytes int
 	messages, bytes      int
+	sealed               []sealedItem
 }
 
 // add appends the entry, and the hole before it; false when the page is full.
@@ -176,7 +180,12 @@ func (p *pageBuilder) add(e *storedEntry, cursor uint64, now int64) bool {
 		p.gap(e.seq, e.seq, reason)
 		return true
 	}
-	p.Items = append(p.Items, push.Item{Seq: e.seq, Message: &push.Message{ID: e.id, Sent: fromMS(e.sent), Body: e.body}})
+	m := &push.Message{ID: e.id, Sent: fromMS(e.sent), Body: e.body}
+	if e.frame != nil {
+		p.sealed = append(p.sealed, sealedItem{len(p.Items), [16]byte(e.frame)})
+		p.bytes += sealedGuess
+	}
+	p.Items = append(p.Items, push.Item{Seq: e.seq, Message: m})
 	p.Through = e.seq
 	p.messages++
 	p.bytes += len(e.body)
@@ -205,7 +214,7 @@ func (e *storedEntry) gone(cursor uint64, now int64) push.GapReason {
 		if e.mode == modeOffline && (e.status == statusAcked || e.seq <= cursor) {
 			return push.GapAcked
 		}
-		if e.status == statusAcked || e.expires <= now || e.body == nil {
+		if e.status == statusAcked || e.expires <= now || e.body == nil && len(e.frame) != 16 {
 			return push.GapExpired
 		}
 		return ""
@@ -214,6 +223,9 @@ func (e *storedEntry) gone(cursor uint64, now int64) push.GapReason {
 	case statusCollapsed:
 		return push.GapCollapsed
 	case statusDropped:
+		if e.reason == string(push.GapKeyLost) {
+			return push.GapKeyLost
+		}
 		return push.GapDropped
 	case statusFailed, statusRedriven:
 		return push.GapAcked

@@ -32,7 +32,7 @@ const moveVersion = 9_000_000_000_000
 
 // Bounds of one INSERT, which is one transaction.
 const (
-	moveRows  = 2000 // by 17 columns, below the 65,535 places of a statement
+	moveRows  = 2000 // by 19 columns, below the 65,535 places of a statement
 	moveBytes = 2 << 20
 )
 
@@ -46,11 +46,12 @@ type movedTable struct {
 // movedTables are all that a store consists of, but for table store itself and
 // what belongs to running servers (commit_token, node).
 var movedTables = []movedTable{
-	{"client", 2, []string{"realm", "client_id", "incarnation", "born", "head", "`cursor`", "read_cursor", "total_bytes", "acked_bytes", "offline_head", "created"}},
+	{"client", 2, []string{"realm", "client_id", "incarnation", "born", "head", "`cursor`", "read_cursor", "total_bytes", "acked_bytes", "offline_head", "created",
+		"seal", "seal_generation", "seal_last", "seal_shard", "seal_slot"}},
 	{"grp", 2, []string{"realm", "name", "epoch", "members", "events"}},
 	{"member", 4, []string{"realm", "grp", "client_id", "joined_epoch", "left_epoch"}},
 	{"offline_message", 3, []string{"realm", "client_id", "seq", "id", "send_time", "status", "size", "total", "priority", "expires", "due",
-		"collapse_key", "mode", "shared", "reason", "code", "msg"}},
+		"collapse_key", "mode", "shared", "reason", "code", "msg", "frame", "generation"}},
 	{"body", 1, []string{"id", "msg"}},
 	{"push", 1, []string{"id", "realm", "accepted", "state", "placed"}},
 	{"idempotency", 1, []string{"idem_key", "body_hash", "id", "at"}},
@@ -59,6 +60,10 @@ var movedTables = []movedTable{
 	{"ack_log", 3, []string{"realm", "client_id", "to_seq", "from_seq", "at"}},
 	{"token", 1, []string{"jti", "realm", "client_id", "device", "issued", "expires", "revoked", "family"}},
 	{"api_key", 1, []string{"id", "name", "hash", "scopes", "realm", "created", "revoked"}},
+	{"seal_shard", 1, []string{"id", "version", "period", "began", "bits", "slots", "members"}},
+	{"seal_key", 3, []string{"realm", "client_id", "generation", "state", "kind", "shard", "slot", "period", "began", "secret"}},
+	{"seal_frame", 1, []string{"id", "head", "sent"}},
+	{"seal_body", 1, []string{"hash", "body", "sent"}},
 	{"revocation", 2, []string{"realm", "client_id", "issued_before"}},
 }
 

@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sunzi-push/sunzi/crt"
 	"github.com/sunzi-push/sunzi/push"
+	"github.com/sunzi-push/sunzi/push/seal"
 	"github.com/sunzi-push/sunzi/push/token"
 )
 
@@ -24,14 +26,16 @@ type moveWorld struct {
 	keyed    *push.Envelope
 	ids      []int64
 	nextID   int64
+	sealing  *seal.Service
 }
 
 func newMoveWorld(t *testing.T) *moveWorld {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	clock := func() time.Time { return now }
-	return &moveWorld{T: t, now: now, nextID: 1000,
-		from: Config{Path: t.TempDir() + "/sunzi.db", Clock: clock},
-		to:   Config{DSN: server.dsn(t), Clock: clock}}
+	sealing := newSealing(t, 1)
+	return &moveWorld{T: t, now: now, nextID: 1000, sealing: sealing,
+		from: Config{Path: t.TempDir() + "/sunzi.db", Clock: clock, Sealer: sealing},
+		to:   Config{DSN: server.dsn(t), Clock: clock, Sealer: sealing}}
 }
 
 func (w *moveWorld) must(err error) {
@@ -86,7 +90,10 @@ func (w *moveWorld) fill() {
 	w.must(err)
 	_, err = s.SetEvents(ctx, "shop", "quiet", true)
 	w.must(err)
+	d := &device{key: w.key(9)} // and a client that seals
+	(&sealed{Store: s, t: w.T, sealing: w.sealing}).shake(d, crt.KindCRT)
 	w.fillMailboxes(s)
+	w.push(s, push.Target{Realm: "shop", Clients: []string{d.key.ID}}, long, nil)
 	w.must(s.InsertToken(ctx, token.Record{ID: "jti1", Realm: "shop", Client: "c0000", Device: "d", Issued: w.now, Expires: w.now.Add(time.Hour)}))
 	w.must(s.InsertToken(ctx, token.Record{ID: "jti2", Realm: "shop", Client: "c0000", Device: "d", Family: "jti1", Issued: w.now, Expires: w.now.Add(time.Hour)}))
 	_, err = s.RevokeTokens(ctx, "shop", "c0001", w.now)

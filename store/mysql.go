@@ -32,10 +32,11 @@ var mysqlEngine = engine{
 	forUpdate: " FOR UPDATE",
 
 	saveCounters: "INSERT INTO client (realm, client_id, incarnation, born, head, `cursor`, read_cursor," +
-		" total_bytes, acked_bytes, offline_head, created) VALUES ",
+		" total_bytes, acked_bytes, offline_head, created, seal, seal_generation, seal_last, seal_shard, seal_slot) VALUES ",
 	saveConflict: " ON DUPLICATE KEY UPDATE incarnation = VALUES(incarnation)," +
 		" head = VALUES(head), `cursor` = VALUES(`cursor`), read_cursor = VALUES(read_cursor), total_bytes = VALUES(total_bytes)," +
-		" acked_bytes = VALUES(acked_bytes), offline_head = VALUES(offline_head)",
+		" acked_bytes = VALUES(acked_bytes), offline_head = VALUES(offline_head), seal = VALUES(seal), seal_generation = VALUES(seal_generation)," +
+		" seal_last = VALUES(seal_last), seal_shard = VALUES(seal_shard), seal_slot = VALUES(seal_slot)",
 	keepRevocation: `INSERT INTO revocation (realm, client_id, issued_before) VALUES (?, ?, ?)
 		ON DUPLICATE KEY UPDATE issued_before = GREATEST(issued_before, VALUES(issued_before))`,
 

@@ -27,6 +27,11 @@ const reasonQuota = "quota"
 // o.Rejected), drops another entry, or, where the push was promised, takes it
 // as dropped.
 func (t *tx) enter(d *delivery, c *counter, o *push.Outcome) error {
+	kind, keyed := c.sealKind(d.seal)
+	if !keyed && d.standing == fresh {
+		o.Rejected = append(o.Rejected, push.Rejection{Client: c.key, Code: push.CodeNoSealKey})
+		return nil
+	}
 	fits, err := t.makeRoom(d, c)
 	if err != nil {
 		return err
@@ -56,9 +61,22 @@ func (t *tx) enter(d *delivery, c *counter, o *push.Outcome) error {
 		c.offlineHead = c.head
 	}
 	t.change(c)
-	row := t.entry(d, c, fits)
+	row := t.entry(d, c, fits && keyed)
+	if !keyed {
+		row.reason = reasonNoKey
+		fits = false
+	}
 	if replaced && fits {
 		row.msg, row.status, row.due = nil, statusCollapsed, unixMS(t.now.Add(t.cfg.keepEnded()))
+	}
+	switch {
+	case row.status != statusWaiting:
+	case kind == sealNone:
+		d.plain++
+	case t.cfg.Sealer == nil:
+		return push.Errorf(push.CodeInternal, "client %q is pushed to sealed, and this server has no sealing keys: start it with those of the others", c.key)
+	default:
+		row.seal(c, d.message)
 	}
 	t.entries = append(t.entries, row)
 	if !fits || replaced {
@@ -293,4 +311,17 @@ func (t *tx) end(at push.Placement, from, to int, reason string) (bool, error) {
 		return true, err
 	}
 	return true, t.exec(`DELETE FROM body WHERE id = ?`, id)
+}
+
+// seal has the entry sealed with the commit group, and leaves the message out of
+// it.
+func (r *entryRow) seal(c *counter, m *push.Message) {
+	keys := c.sealing
+	r.sealFor, r.message, r.msg = &keys, m, nil
+	if r.shared == bodyShared || r.shared == bodyRecorded {
+		r.shared = bodyRecorded
+	} else {
+		r.shared = bodyOwn
+	}
+	c.sealedAt = r.seq
 }

@@ -13,7 +13,8 @@ const redriveStep = 500
 // Redrive implements [push.Pushes]. A dead letter that is placed again keeps
 // its push's ID and content and gets its TTL anew; the old entry stays behind
 // as failed, without content, and no longer counts in the push's status. Seqs
-// that are no dead letters are passed over. What does not fit into the mailbox
+// that are no dead letters are passed over, and so are sealed ones: nobody here can
+// read them (CodeInvalidField where there were no others). What does not fit into the mailbox
 // stays a dead letter; CodeMailboxFull where nothing did.
 func (s *Store) Redrive(ctx context.Context, key push.ClientKey, seqs []uint64) (int, error) {
 	find := func(t *tx, after, head uint64) ([]deadLetter, error) { return t.deadAfter(key, after, head) }
@@ -23,16 +24,19 @@ func (s *Store) Redrive(ctx context.Context, key push.ClientKey, seqs []uint64) 
 			return t.deadAt(key, step)
 		}
 	}
-	done, full := 0, false
+	done, full, sealed := 0, false, false
 	for step := (redriven{}); ; {
 		err := s.redrive(ctx, key, &step, find)
 		if err != nil {
 			return done, err
 		}
-		done, full = done+step.placed, full || step.full
+		done, full, sealed = done+step.placed, full || step.full, sealed || step.sealed
 		seqs = seqs[min(len(seqs), redriveStep):]
 		if len(seqs) > 0 || step.seen == redriveStep {
 			continue
+		}
+		if sealed && done == 0 && !full {
+			return 0, push.Errorf(push.CodeInvalidField, "the dead letters of client %q are sealed, and can't be placed again: push their content anew", key.ID)
 		}
 		if full && done == 0 {
 			return 0, push.Errorf(push.CodeMailboxFull, "the mailbox of client %q is full: its dead letters stay as they are", key.ID)
@@ -46,6 +50,7 @@ type redriven struct {
 	placed, seen int
 	last         uint64 // the last dead letter looked at
 	full         bool   // one did not fit
+	sealed       bool   // one was sealed
 }
 
 // redrive places what find finds, in one commit group. What it places is
@@ -78,6 +83,7 @@ func (s *Store) redrive(ctx context.Context, key push.ClientKey, step *redriven,
 			}
 			step.placed += max(n, 0)
 			step.full = step.full || n < 0
+			step.sealed = step.sealed || letters[i].sealed
 		}
 		return nil
 	})
@@ -93,13 +99,14 @@ type deadLetter struct {
 	mode     int
 	shared   int
 	body     []byte
+	sealed   bool
 }
 
 const deadLetters = `SELECT seq, id, send_time, size, priority, expires, mode, shared,
-	CASE WHEN shared IN (1, 3) THEN (SELECT msg FROM body WHERE body.id = offline_message.id) ELSE msg END FROM offline_message `
+	CASE WHEN shared IN (1, 3) THEN (SELECT msg FROM body WHERE body.id = offline_message.id) ELSE msg END, frame IS NOT NULL FROM offline_message `
 
 func scanDead(r *sql.Rows, l *deadLetter) error {
-	return r.Scan(&l.seq, &l.id, &l.sent, &l.size, &l.priority, &l.expires, &l.mode, &l.shared, &l.body)
+	return r.Scan(&l.seq, &l.id, &l.sent, &l.size, &l.priority, &l.expires, &l.mode, &l.shared, &l.body, &l.sealed)
 }
 
 // deadAfter finds the next dead letters. Index: offline_message's primary key.
@@ -128,6 +135,9 @@ func (t *tx) deadAt(key push.ClientKey, seqs []uint64) ([]deadLetter, error) {
 // -1 where the mailbox is full. Collapse keys are not kept: each letter was
 // meant to be handled. Index: offline_message's primary key.
 func (t *tx) placeAgain(c *counter, l *deadLetter) (int, error) {
+	if l.sealed { // its place is inside the seal
+		return 0, nil
+	}
 	d := &delivery{
 		message: &push.Message{ID: l.id, Sent: fromMS(l.sent), Body: l.body},
 		size:    l.size, priority: l.priority, expires: never, mode: l.mode, shared: l.shared, standing: fresh,
@@ -155,6 +165,6 @@ func (t *tx) placeAgain(c *counter, l *deadLetter) (int, error) {
 	if err := t.enter(d, c, &o); err != nil {
 		return 0, err
 	}
-	t.hear(d.message, o.Placed)
+	t.hear(d.message, t.inClear(o.Placed))
 	return 1, nil
 }

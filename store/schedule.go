@@ -19,6 +19,7 @@ func (t *tx) schedule(e *push.Envelope) (push.Outcome, error) {
 		return push.Outcome{Err: refusal}, err
 	}
 	kept := *e
+	kept.Body = []byte(t.wrap(e.ID, e.Body))
 	if len(a.rejected) > 0 {
 		kept.Target.Clients = make([]string, len(a.clients))
 		for i, c := range a.clients {
@@ -84,6 +85,9 @@ func (t *tx) release(now time.Time, limit int) (int, error) {
 		e, err := decodeEnvelope(v.content)
 		if err != nil {
 			return 0, fmt.Errorf("scheduled push %d: %w", v.id, err)
+		}
+		if e.Body, _, err = t.unwrap(e.ID, e.Body); err != nil {
+			return 0, err
 		}
 		if err := t.exec(`DELETE FROM envelope WHERE id = ?`, v.id); err != nil {
 			return 0, err

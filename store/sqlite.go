@@ -27,10 +27,11 @@ var sqliteEngine = engine{
 	// Counter rows are overwritten many a statement; every row is there
 	// already, so that only the second half ever happens.
 	saveCounters: `INSERT INTO client (realm, client_id, incarnation, born, head, cursor, read_cursor,
-		total_bytes, acked_bytes, offline_head, created) VALUES `,
+		total_bytes, acked_bytes, offline_head, created, seal, seal_generation, seal_last, seal_shard, seal_slot) VALUES `,
 	saveConflict: ` ON CONFLICT (realm, client_id) DO UPDATE SET incarnation = excluded.incarnation,
 		head = excluded.head, cursor = excluded.cursor, read_cursor = excluded.read_cursor, total_bytes = excluded.total_bytes,
-		acked_bytes = excluded.acked_bytes, offline_head = excluded.offline_head`,
+		acked_bytes = excluded.acked_bytes, offline_head = excluded.offline_head, seal = excluded.seal, seal_generation = excluded.seal_generation,
+		seal_last = excluded.seal_last, seal_shard = excluded.seal_shard, seal_slot = excluded.seal_slot`,
 	keepRevocation: `INSERT INTO revocation (realm, client_id, issued_before) VALUES (?, ?, ?)
 		ON CONFLICT (realm, client_id) DO UPDATE SET issued_before = max(issued_before, excluded.issued_before)`,
 

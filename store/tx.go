@@ -31,6 +31,12 @@ type tx struct {
 	born     int64   // last registration number given out, where servers share; 0: none yet
 	old      bool    // the row of retired is locked
 	token    []byte  // names the transaction, where servers share
+
+	sealing      push.SealGroup // nil: nothing was sealed yet
+	covers       []covered
+	shards       map[int64]*push.SealShard
+	frames       []frameRow
+	sealedBodies map[[32]byte]struct{}
 }
 
 type heard struct {
@@ -64,6 +70,11 @@ func (t *tx) tell(l *push.CommitListener) {
 	for _, h := range t.heard {
 		(*l).Placed(h.message, h.to)
 	}
+	if c, ok := (*l).(push.CoverListener); ok {
+		for _, h := range t.covers {
+			c.Covered(h.message, h.to)
+		}
+	}
 }
 
 // entryRow is one new entry.
@@ -83,6 +94,11 @@ type entryRow struct {
 	shared   int
 	status   int
 	reason   string
+
+	sealFor    *sealing // nil: not sealed
+	message    *push.Message
+	frame      any // []byte or nil
+	generation int64
 }
 
 type bodyRow struct {
@@ -123,18 +139,21 @@ func (t *tx) flushEntries() error {
 	if len(t.entries) == 0 {
 		return nil
 	}
-	const columns = 16
+	if err := t.sealEntries(); err != nil {
+		return err
+	}
+	const columns = 18
 	args := make([]any, 0, columns*len(t.entries))
 	for i := range t.entries {
 		r := &t.entries[i]
 		args = append(args, r.key.Realm, r.key.ID, int64(r.seq), r.id, r.msg, r.sent, r.size, r.total,
-			r.priority, r.expires, r.due, r.collapse, r.mode, r.shared, r.status, r.reason)
+			r.priority, r.expires, r.due, r.collapse, r.mode, r.shared, r.status, r.reason, r.frame, r.generation)
 	}
 	clear(t.entries)
 	t.entries = t.entries[:0]
 	clear(t.collapse)
 	if err := t.insert(`INSERT INTO offline_message (realm, client_id, seq, id, msg, send_time, size, total,
-		priority, expires, due, collapse_key, mode, shared, status, reason) VALUES `, columns, args); err != nil {
+		priority, expires, due, collapse_key, mode, shared, status, reason, frame, generation) VALUES `, columns, args); err != nil {
 		return err
 	}
 	return t.flushBodies()

@@ -106,6 +106,7 @@ type writer struct {
 	counters *counters            // what conn would read of table client
 	inserts  map[insertKey]string
 	mark     marker
+	shards   map[int64]*push.SealShard // as they were last read, by version
 }
 
 // run takes what waits, commits it together, and takes again: the size of a
@@ -178,10 +179,10 @@ func (w *writer) commit(group []*op) {
 	}
 	until := time.Now().Add(w.store.cfg.Timeout)
 	err := w.attempts(group, until)
-	w.store.wrote(err)
 	if err == nil {
 		return
 	}
+	w.store.wrote(err)
 	lost := w.store.beyond(err)
 	w.store.cfg.Log.Warn("a commit group was rolled back", "operations", len(group), "connection_lost", lost, "err", err)
 	if lost || len(group) == 1 {
@@ -195,9 +196,8 @@ func (w *writer) commit(group []*op) {
 			settle(group[i:], failed(err))
 			return
 		}
-		err := w.attempts(group[i:i+1], until)
-		w.store.wrote(err)
-		if err != nil {
+		if err := w.attempts(group[i:i+1], until); err != nil {
+			w.store.wrote(err)
 			w.store.cfg.Log.Error("an operation failed in the database", "err", err)
 			w.disconnect()
 			settle(group[i:i+1], told(err))
@@ -248,6 +248,7 @@ func (w *writer) attempt(group []*op) error {
 	w.counters.trim()
 	w.mark.committed(t)
 	w.committed(len(group), time.Since(start))
+	w.store.wrote(nil) // before anybody is answered
 	t.tell(w.store.listener.Load())
 	settle(group, nil)
 	return nil

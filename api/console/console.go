@@ -34,10 +34,11 @@ type Settings struct {
 	WSURL    string `json:"ws_url"` // its path is used, on the address the page came from
 	ClientID string `json:"client_id"`
 	Realm    string `json:"realm,omitempty"`
-	Token    string `json:"token"`   // a client token for ClientID
-	APIKey   string `json:"api_key"` // with the scopes push and read
-	Curl     string `json:"curl"`    // one line that pushes to ClientID
-	Snippet  string `json:"snippet"` // JavaScript that receives it
+	Token    string `json:"token"`              // a client token for ClientID
+	APIKey   string `json:"api_key"`            // with the scopes push and read
+	SealKey  string `json:"seal_key,omitempty"` // the server's identity, where it seals
+	Curl     string `json:"curl"`               // one line that pushes to ClientID
+	Snippet  string `json:"snippet"`            // JavaScript that receives it
 }
 
 // Config is what [Handler] needs.

@@ -22,6 +22,8 @@ func EncodeClient(c Codec, m *ClientMessage) []byte {
 		o.optional("sender_name", m.SenderName)
 	case TypeRefresh:
 		o.text("token", m.Token)
+	case TypeSealHello, TypeSealConfirm:
+		o.base64url("data", m.Handshake)
 	default:
 		return nil
 	}
@@ -35,6 +37,7 @@ func encodeHello(o *object, m *ClientMessage) {
 	}
 	o.optional("incarnation", m.Incarnation)
 	o.optional("seal", m.Seal)
+	encodeHeld(o, m.SealHeld)
 	if len(m.Caps) == 0 {
 		return
 	}
@@ -48,6 +51,24 @@ func encodeHello(o *object, m *ClientMessage) {
 			o.dst = append(o.dst, ',')
 		}
 		o.dst = appendJSONText(o.dst, s)
+	}
+	o.endList()
+}
+
+func encodeHeld(o *object, held []uint32) {
+	if len(held) == 0 {
+		return
+	}
+	o.list("seal_held", len(held))
+	for i, g := range held {
+		switch {
+		case o.c == Msgpack:
+			o.dst = appendMpUint(o.dst, uint64(g))
+		case i > 0:
+			o.dst = strconv.AppendUint(append(o.dst, ','), uint64(g), 10)
+		default:
+			o.dst = strconv.AppendUint(o.dst, uint64(g), 10)
+		}
 	}
 	o.endList()
 }

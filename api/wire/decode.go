@@ -7,7 +7,7 @@ package wire
 // and counted. Time and memory are bounded by len(p), whatever lengths the
 // message announces; ack, read and ping allocate nothing but their id.
 func DecodeClient(c Codec, p []byte, m *ClientMessage) error {
-	*m = ClientMessage{Failed: m.Failed[:0], Caps: m.Caps[:0]}
+	*m = ClientMessage{Failed: m.Failed[:0], Caps: m.Caps[:0], SealHeld: m.SealHeld[:0]}
 	var f fields
 	t, err := f.open(c, p, MaxDepth)
 	if err != nil {
@@ -37,6 +37,9 @@ func DecodeClient(c Codec, p []byte, m *ClientMessage) error {
 	case TypeRefresh:
 		r.need(fToken)
 		m.Token = r.text(fToken)
+	case TypeSealHello, TypeSealConfirm:
+		r.need(fData)
+		m.Handshake = r.base64url(fData)
 	default:
 		t = TypeUnknown
 	}
@@ -54,6 +57,7 @@ func decodeHello(r *reader, m *ClientMessage) {
 		cursor := r.seq(fCursor)
 		m.Cursor = &cursor
 	}
+	decodeHeld(r, m)
 	v := r.f.get(fCaps)
 	if v.absent() {
 		return
@@ -70,6 +74,26 @@ func decodeHello(r *reader, m *ClientMessage) {
 			return
 		}
 		m.Caps = append(m.Caps, string(text))
+	}
+}
+
+func decodeHeld(r *reader, m *ClientMessage) {
+	v := r.f.get(fSealHeld)
+	if v.absent() {
+		return
+	}
+	l, ok := v.list()
+	if !ok {
+		r.fail(fSealHeld, faultList)
+		return
+	}
+	for v, more := l.next(); more; v, more = l.next() {
+		g, ok := v.int()
+		if !ok || g != int64(uint32(g)) || len(m.SealHeld) == MaxSealHeld {
+			r.fail(fSealHeld, faultElement)
+			return
+		}
+		m.SealHeld = append(m.SealHeld, uint32(g))
 	}
 }
 

@@ -53,6 +53,12 @@ func DecodeServer(c Codec, p []byte) (ServerMessage, error) {
 		m.Code, m.Text = r.int32(fCode), r.text(fMessage)
 	case TypePong:
 		m.ID = r.text(fID)
+	case TypeSealWelcome:
+		r.need(fData)
+		m.Handshake = r.base64url(fData)
+	case TypeSealed:
+		r.need(fGeneration)
+		m.Sealing = r.uint32(fGeneration)
 	default:
 		m.Type = TypeUnknown
 	}
@@ -64,7 +70,7 @@ func DecodeServer(c Codec, p []byte) (ServerMessage, error) {
 
 func decodeWelcome(r *reader) Welcome {
 	r.need(fClientID, fIncarnation)
-	return Welcome{
+	w := Welcome{
 		ClientID:       r.text(fClientID),
 		Realm:          r.text(fRealm),
 		Session:        r.text(fSession),
@@ -75,7 +81,13 @@ func decodeWelcome(r *reader) Welcome {
 		Backlog:        r.int32(fBacklog),
 		Token:          r.text(fToken),
 		TokenExpiresMS: r.int(fTokenExpires),
+		Seal:           r.text(fSeal),
 	}
+	if w.Seal != "" {
+		r.need(fSealKey)
+		w.SealKey, w.SealGeneration = r.base64url(fSealKey), r.uint32(fSealGeneration)
+	}
+	return w
 }
 
 func decodeDelivery(r *reader) Delivery {
@@ -97,14 +109,8 @@ func decodeDelivery(r *reader) Delivery {
 	}
 	decodeData(r, &d)
 	if v := r.f.get(fAttachment); !v.absent() {
-		var f fields
-		if f.object(v, MaxDepth) != nil {
-			r.fail(fAttachment, faultObject)
-			return d
-		}
-		a := reader{f: &f}
-		d.Attachment = &Attachment{URL: a.text(fURL), Type: a.text(fType), Size: a.int(fSize), Name: a.text(fName)}
-		if a.fault != faultNone {
+		var ok bool
+		if d.Attachment, ok = attachment(v); !ok {
 			r.fail(fAttachment, faultObject)
 		}
 	}

@@ -136,6 +136,7 @@ func TestLimitsAreTheDomains(t *testing.T) {
 		"| `id` of a ping | %d bytes |":              MaxPingIDLen,
 		"| `failed` | %d elements |":                 MaxFailed,
 		"| `caps` | %d elements |":                   MaxCaps,
+		"| `seal_held` | %d elements |":              MaxSealHeld,
 		"| nesting of a client's message | %d |":     MaxDepth,
 		"| nesting of `data` | %d; the HTTP API tak": MaxDataDepth,
 	} {

@@ -140,6 +140,11 @@ func AppendWelcome(dst []byte, c Codec, w Welcome) []byte {
 		o.text("token", w.Token)
 		o.int("token_expires", w.TokenExpiresMS)
 	}
+	if w.Seal != "" {
+		o.text("seal", w.Seal)
+		o.base64url("seal_key", w.SealKey)
+		o.int("seal_generation", int64(w.SealGeneration))
+	}
 	return o.end()
 }
 
@@ -216,5 +221,19 @@ func AppendError(dst []byte, c Codec, code int, message string) []byte {
 func AppendPong(dst []byte, c Codec, id string) []byte {
 	o := newObject(dst, c, TypePong)
 	o.optional("id", id)
+	return o.end()
+}
+
+// AppendSealWelcome appends the server's part of a handshake.
+func AppendSealWelcome(dst []byte, c Codec, handshake []byte) []byte {
+	o := newObject(dst, c, TypeSealWelcome)
+	o.base64url("data", handshake)
+	return o.end()
+}
+
+// AppendSealComplete appends that the handshake is complete.
+func AppendSealComplete(dst []byte, c Codec, generation uint32) []byte {
+	o := newObject(dst, c, TypeSealed)
+	o.int("generation", int64(generation))
 	return o.end()
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"math"
@@ -72,6 +73,9 @@ func trim(m ClientMessage) ClientMessage {
 	if len(m.Caps) == 0 {
 		m.Caps = nil
 	}
+	if len(m.SealHeld) == 0 {
+		m.SealHeld = nil
+	}
 	return m
 }
 
@@ -93,6 +97,13 @@ func referenceDecode(p []byte, m *ClientMessage) bool {
 		if r.has("cursor") {
 			n := r.seq("cursor")
 			m.Cursor = &n
+		}
+		for _, raw := range r.list("seal_held", MaxSealHeld) {
+			var g *int64
+			if json.Unmarshal(raw, &g) != nil || g == nil || *g != int64(uint32(*g)) {
+				return false
+			}
+			m.SealHeld = append(m.SealHeld, uint32(*g))
 		}
 		for _, raw := range r.list("caps", MaxCaps) {
 			r.o["\x00"] = raw
@@ -124,6 +135,13 @@ func referenceDecode(p []byte, m *ClientMessage) bool {
 	case TypeRefresh:
 		m.Token = r.text("token")
 		r.ok = r.ok && r.has("token")
+	case TypeSealHello, TypeSealConfirm:
+		text := r.text("data")
+		m.Handshake, _ = base64.RawURLEncoding.DecodeString(text)
+		r.ok = r.ok && r.has("data") && base64.RawURLEncoding.EncodeToString(m.Handshake) == text
+		if len(m.Handshake) == 0 {
+			m.Handshake = nil
+		}
 	default:
 		m.Type = TypeUnknown
 	}
@@ -243,6 +261,12 @@ func normal(m ServerMessage) ServerMessage {
 	}
 	if m.Welcome.Token == "" {
 		m.Welcome.TokenExpiresMS = 0
+	}
+	if len(m.Welcome.SealKey) == 0 {
+		m.Welcome.SealKey = nil
+	}
+	if len(m.Handshake) == 0 {
+		m.Handshake = nil
 	}
 	return m
 }

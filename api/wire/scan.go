@@ -21,6 +21,9 @@ const (
 	fCursor
 	fIncarnation
 	fSeal
+	fSealHeld
+	fSealKey
+	fSealGeneration
 	fCaps
 	fSeq
 	fFailed
@@ -61,6 +64,7 @@ const (
 
 var keys = [fieldCount]string{
 	fType: "type", fDevice: "device", fCursor: "cursor", fIncarnation: "incarnation", fSeal: "seal",
+	fSealHeld: "seal_held", fSealKey: "seal_key", fSealGeneration: "seal_generation",
 	fCaps: "caps", fSeq: "seq", fFailed: "failed", fCode: "code", fConversationID: "conversation_id",
 	fSenderID: "sender_id", fSenderType: "sender_type", fSenderName: "sender_name", fToken: "token",
 	fTokenExpires: "token_expires", fID: "id", fClientID: "client_id", fRealm: "realm",

@@ -5,13 +5,14 @@ import (
 	"errors"
 )
 
-// Limits of what a decoder takes, part of the protocol (SPEC.md section 9).
+// Limits of what a decoder takes, part of the protocol (SPEC.md section 10).
 // The size of a whole message is the frame reader's business.
 const (
 	MaxStringLen = 8 << 10 // bytes of any string outside a message's data
 	MaxPingIDLen = 64      // bytes of a ping's id
 	MaxFailed    = 256     // dead letters in one ack
 	MaxCaps      = 32      // capabilities in one hello
+	MaxSealHeld  = 8       // generations of keys in one hello
 	MaxDepth     = 16      // nesting of a client's message
 	MaxDataDepth = 128     // nesting of a push's data
 )
@@ -51,6 +52,8 @@ type ServerMessage struct {
 	ExpiresMS    int64    // refreshed: unix ms
 	Code         int      // error
 	Text         string   // error: message
+	Handshake    []byte   // seal_welcome: data
+	Sealing      uint32   // sealed: generation
 }
 
 // Delivery is one push as a client receives it.
@@ -94,6 +97,10 @@ var names = [...]string{
 	TypeRefreshed:      "refreshed",
 	TypeError:          "error",
 	TypePong:           "pong",
+	TypeSealHello:      "seal_hello",
+	TypeSealConfirm:    "seal_confirm",
+	TypeSealWelcome:    "seal_welcome",
+	TypeSealed:         "sealed",
 }
 
 // String is the type's name on the wire, "unknown" for [TypeUnknown].
@@ -107,7 +114,7 @@ func (t Type) String() string {
 // ClientTypes and ServerTypes are the types that each side sends. typing is
 // the one that both send.
 var (
-	ClientTypes = []Type{TypeHello, TypeAck, TypeRead, TypePing, TypeTyping, TypeRefresh}
+	ClientTypes = []Type{TypeHello, TypeAck, TypeRead, TypePing, TypeTyping, TypeRefresh, TypeSealHello, TypeSealConfirm}
 	ServerTypes = []Type{TypeWelcome, TypeMessage, TypeReplayComplete, TypeGap, TypeTombstone, TypeMemberJoined,
-		TypeMemberLeft, TypeTyping, TypeTokenExpiring, TypeRefreshed, TypeError, TypePong}
+		TypeMemberLeft, TypeTyping, TypeTokenExpiring, TypeRefreshed, TypeError, TypePong, TypeSealWelcome, TypeSealed}
 )

@@ -43,6 +43,10 @@ func encodeServer(t testing.TB, c Codec, m ServerMessage) []byte {
 		return AppendError(nil, c, m.Code, m.Text)
 	case TypePong:
 		return AppendPong(nil, c, m.ID)
+	case TypeSealWelcome:
+		return AppendSealWelcome(nil, c, m.Handshake)
+	case TypeSealed:
+		return AppendSealComplete(nil, c, m.Sealing)
 	default: // a server sends no such message
 		return nil
 	}

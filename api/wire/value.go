@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/base64"
 	"math"
 )
@@ -138,6 +139,16 @@ func (v value) base64() ([]byte, bool) {
 	return out, err == nil
 }
 
+// base64url is a text of RFC 4648 section 5 without padding, in its one form.
+func (v value) base64url() ([]byte, bool) {
+	text, ok := v.bytes()
+	if !ok || len(text) > MaxStringLen || bytes.ContainsAny(text, "\r\n") { // the package would pass over those
+		return nil, false
+	}
+	out, err := base64.RawURLEncoding.Strict().AppendDecode(nil, text)
+	return out, err == nil
+}
+
 // The readers below take a named field of an object. An absent field is the
 // zero value; one of another kind is malformed. The first error stays.
 
@@ -164,24 +175,26 @@ const (
 	faultElement
 	faultObject
 	faultBase64
+	faultBase64URL
 	faultData
 	faultRange
 )
 
 var faults = [...]string{
-	faultMissing: "is missing",
-	faultText:    "is no string",
-	faultLong:    "is too long",
-	faultSeq:     "is no unsigned 64-bit integer",
-	faultInt:     "is no integer",
-	faultWide:    "does not fit 32 bits",
-	faultBool:    "is no boolean",
-	faultList:    "is no list",
-	faultElement: "has too many elements, or one of the wrong kind",
-	faultObject:  "is no object, or has a field of the wrong kind",
-	faultBase64:  "is no base64",
-	faultData:    "holds what JSON can't",
-	faultRange:   "ends before it begins",
+	faultMissing:   "is missing",
+	faultText:      "is no string",
+	faultLong:      "is too long",
+	faultSeq:       "is no unsigned 64-bit integer",
+	faultInt:       "is no integer",
+	faultWide:      "does not fit 32 bits",
+	faultBool:      "is no boolean",
+	faultList:      "is no list",
+	faultElement:   "has too many elements, or one of the wrong kind",
+	faultObject:    "is no object, or has a field of the wrong kind",
+	faultBase64:    "is no base64",
+	faultBase64URL: "is no base64url without padding",
+	faultData:      "holds what JSON can't",
+	faultRange:     "is out of range, or ends before it begins",
 }
 
 func (r *reader) fail(k field, why fault) {
@@ -236,6 +249,26 @@ func (r *reader) int(k field) int64 {
 		r.fail(k, faultInt)
 	}
 	return n
+}
+
+func (r *reader) uint32(k field) uint32 {
+	n := r.int(k)
+	if n != int64(uint32(n)) {
+		r.fail(k, faultWide)
+	}
+	return uint32(n)
+}
+
+func (r *reader) base64url(k field) []byte {
+	v := r.f.get(k)
+	if v.absent() {
+		return nil
+	}
+	b, ok := v.base64url()
+	if !ok {
+		r.fail(k, faultBase64URL)
+	}
+	return b
 }
 
 func (r *reader) int32(k field) int {

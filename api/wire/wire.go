@@ -33,6 +33,8 @@ const (
 	TypePing
 	TypeTyping
 	TypeRefresh
+	TypeSealHello
+	TypeSealConfirm
 
 	TypeWelcome
 	TypeMessage
@@ -45,6 +47,8 @@ const (
 	TypeRefreshed
 	TypeError
 	TypePong
+	TypeSealWelcome
+	TypeSealed
 )
 
 // Failed is one dead letter in an ack.
@@ -62,12 +66,14 @@ type ClientMessage struct {
 	Incarnation  string   // hello
 	Caps         []string // hello
 	Seal         string   // hello
+	SealHeld     []uint32 // hello: seal_held
 	Seq          uint64   // ack, read
 	Failed       []Failed // ack
 	Conversation string   // typing: conversation_id
 	SenderName   string   // typing
 	Token        string   // refresh
 	ID           string   // ping: echoed in pong
+	Handshake    []byte   // seal_hello, seal_confirm: data
 }
 
 // Welcome answers hello.
@@ -82,4 +88,7 @@ type Welcome struct {
 	Backlog        int
 	Token          string // a connect key's: the client's own from now on
 	TokenExpiresMS int64  // unix ms
+	Seal           string // the sealing that the server does for the client; empty: none
+	SealKey        []byte // with Seal: the server's public identity key
+	SealGeneration uint32 // with Seal: the newest of the client's keys; zero: none
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/base64"
 	"math"
 	"strconv"
 	"unicode/utf8"
@@ -66,6 +67,9 @@ func (o *object) optional(k, v string) {
 		o.text(k, v)
 	}
 }
+
+// base64url writes bytes of a handshake (RFC 4648 section 5, no padding).
+func (o *object) base64url(k string, v []byte) { o.text(k, base64.RawURLEncoding.EncodeToString(v)) }
 
 func (o *object) int(k string, v int64) {
 	o.key(k)

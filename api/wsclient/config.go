@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sunzi-push/sunzi/api/wire"
+	"github.com/sunzi-push/sunzi/crt"
 )
 
 // Config is what a client is made of. Zero fields have the defaults of
@@ -37,6 +38,20 @@ type Config struct {
 	// Cursors keeps the cursor; nil is memory, which replays from the
 	// server's cursor after a restart. See [NewFileCursors].
 	Cursors CursorStore
+	// Seal asks that what is pushed to the client come sealed, [SealCRT] or
+	// [SealAEAD]; empty is not. It needs ServerKey: the server's public
+	// identity key, 32 bytes, as its operator tool prints it. A server that
+	// does not seal, or has another key, ends the run.
+	Seal      string
+	ServerKey []byte
+	// SealKeys keeps the keys; nil is memory: after a restart what was sealed
+	// before is lost. See [NewFileSealKeys].
+	SealKeys SealKeyStore
+	// AllowPlain takes messages that are not sealed although Seal is set:
+	// those that were pushed before, or to a server that seals for some only.
+	// Those that were never stored are taken in any case: crt has no seal for
+	// them.
+	AllowPlain bool
 	// ManualAck leaves acks to [Client.Ack].
 	ManualAck bool
 
@@ -137,6 +152,9 @@ func (c Config) withDefaults() Config {
 	if c.Cursors == nil {
 		c.Cursors = NewMemoryCursors()
 	}
+	if c.SealKeys == nil {
+		c.SealKeys = NewMemorySealKeys()
+	}
 	return c
 }
 
@@ -165,6 +183,15 @@ func (c Config) validate() (*url.URL, error) {
 	}
 	if c.UnstoredTTL < 0 || c.RefreshEvery < 0 || c.RefreshRetry < 0 {
 		wrong("times must not be below zero")
+	}
+	switch c.Seal {
+	case "":
+	case SealCRT, SealAEAD:
+		if len(c.ServerKey) != crt.KeySize {
+			wrong("Seal needs ServerKey, the server's identity key of 32 bytes")
+		}
+	default:
+		wrong("Seal must be crt or aead")
 	}
 	return u, errors.Join(problems...)
 }

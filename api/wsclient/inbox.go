@@ -125,7 +125,7 @@ func (it item) replayed() bool {
 	if it.m != nil {
 		return it.m.Seq != 0
 	}
-	return it.e.Kind == KindGap || it.e.Kind == KindReplayComplete
+	return it.e.Kind == KindGap || it.e.Kind == KindFailed || it.e.Kind == KindReplayComplete
 }
 
 // clear forgets everything that waits.
@@ -137,6 +137,10 @@ func (b *inbox) clear() {
 
 func (b *inbox) handle(ctx context.Context, h Handler, it item) {
 	if it.m == nil {
+		if it.e.Kind == KindFailed {
+			b.unopened(ctx, it)
+			return
+		}
 		b.c.notify(it.e)
 		if it.e.Kind == KindGap {
 			b.moved(ctx, it, it.e.From, it.e.To, needsNone)
@@ -198,6 +202,22 @@ func (b *inbox) fail(it item, err error) {
 	}
 	b.mu.Unlock()
 	b.c.notify(Event{Kind: KindFailed, ID: it.m.ID, Seq: it.m.Seq, Code: code, Err: err})
+}
+
+// unopened makes dead letters of places whose messages did not open.
+func (b *inbox) unopened(ctx context.Context, it item) {
+	for seq := it.e.From; seq <= it.e.To; seq++ {
+		b.mu.Lock()
+		fresh := it.incarnation == b.at.Incarnation && seq > b.seen
+		if fresh {
+			b.failed = append(b.failed, wire.Failed{Seq: seq, Code: it.e.Code})
+		}
+		b.mu.Unlock()
+		if fresh {
+			b.c.notify(Event{Kind: KindFailed, Seq: seq, Code: it.e.Code, Err: it.e.Err})
+		}
+	}
+	b.moved(ctx, it, it.e.From, it.e.To, needsNone)
 }
 
 // moved says that an item's place was dealt with: the cursor is stored, then
@@ -263,12 +283,17 @@ func (b *inbox) save(ctx context.Context, key string, at Cursor) {
 	}
 }
 
+// storeKey is a client's in the stores of cursors and keys.
+func storeKey(origin, realm, clientID string) string {
+	return origin + "/" + url.PathEscape(realm) + "/" + url.PathEscape(clientID)
+}
+
 // open reads the stored cursor where the client is known, for hello.
 func (b *inbox) open(ctx context.Context, realm, clientID string) (Cursor, bool) {
 	if clientID == "" {
 		return Cursor{}, false
 	}
-	key := b.c.origin + "/" + url.PathEscape(realm) + "/" + url.PathEscape(clientID)
+	key := storeKey(b.c.origin, realm, clientID)
 	b.mu.Lock()
 	ready := b.loaded && b.key == key
 	at := b.at

@@ -17,7 +17,8 @@ type Message struct {
 	Data        json.RawMessage // nil where Bytes is set
 	Bytes       []byte
 	Replayed    bool
-	Priority    int // 1 to 5
+	Sealed      bool // it came sealed
+	Priority    int  // 1 to 5
 	CollapseKey string
 	Attachment  *wire.Attachment
 	Expires     time.Time // zero: never
@@ -49,7 +50,8 @@ type Event struct {
 	ClientID     string // member_…, typing: who; welcome: we
 	SenderType   string // typing
 	SenderName   string // typing
-	Code         int    // error, failed
+	Code         int    // error, failed; of a failed one that did not open -1
+	Generation   uint32 // sealed: of the new keys
 	Text         string // error
 	Welcome      *wire.Welcome
 	Err          error // failed: the handler's; cursor: the store's
@@ -68,8 +70,10 @@ const (
 	KindMemberLeft     Kind = "member_left"
 	KindTyping         Kind = "typing"
 	KindError          Kind = "error"
-	KindFailed         Kind = "failed" // a dead letter
-	KindCursor         Kind = "cursor" // the cursor store failed; delivery goes on
+	KindFailed         Kind = "failed"    // a dead letter
+	KindSealed         Kind = "sealed"    // a handshake is complete
+	KindSealKeys       Kind = "seal_keys" // the store of sealing keys failed
+	KindCursor         Kind = "cursor"    // the cursor store failed; delivery goes on
 )
 
 // eventOf answers false for messages that are no event.

@@ -20,6 +20,7 @@ type run struct {
 	renewed    bool      // the token was asked for after 4001 or 4003; no welcome since
 	refreshing bool      // the connection was given up to use a refreshed token
 	retryAt    time.Time // a failed refresh is due again
+	sealedAt   time.Time // of the last handshake; zero: none
 }
 
 // ending is how an attempt, or the connection that it became, ended.

@@ -30,6 +30,7 @@ type session struct {
 	quiet   *time.Timer // silence, or the ping's deadline
 	ack     *time.Timer // of the ack that is due
 	renew   *time.Timer // next refresh, or its deadline
+	seal    sealing
 
 	pinged    bool
 	woken     bool // the ping was a wake's: come back at once
@@ -60,6 +61,7 @@ func newSession(r *run, t transport) *session {
 		run: r, t: t, codec: t.Codec(),
 		in: make(chan inbound), stop: make(chan struct{}), tokens: make(chan tokenAnswer, 1),
 		opening: stopped(), quiet: stopped(), ack: stopped(), renew: stopped(),
+		seal: sealing{timer: stopped()},
 	}
 }
 
@@ -78,7 +80,7 @@ func (s *session) serve(ctx context.Context, deadline time.Duration) ending {
 		s.asking()
 		<-s.tokens
 	}
-	for _, t := range []*time.Timer{s.opening, s.quiet, s.ack, s.renew} {
+	for _, t := range []*time.Timer{s.opening, s.quiet, s.ack, s.renew, s.seal.timer} {
 		t.Stop()
 	}
 	end.welcomed = s.welcomed
@@ -138,6 +140,8 @@ func (s *session) step(ctx context.Context) *ending {
 		return s.leave("no welcome")
 	case <-s.renew.C:
 		return s.renewal(ctx)
+	case <-s.seal.timer.C:
+		return s.sealDue()
 	case a := <-s.tokens:
 		return s.answered(a)
 	case <-s.poke:
@@ -163,6 +167,12 @@ func (s *session) send(m *wire.ClientMessage) *ending {
 func (s *session) hello(ctx context.Context) *ending {
 	m := wire.ClientMessage{Type: wire.TypeHello, Device: s.cfg.Device}
 	realm, clientID := s.Identity()
+	if end := s.loadKeys(ctx, realm, clientID); end != nil {
+		return end
+	}
+	if s.cfg.Seal != "" {
+		m.Seal, m.SealHeld = s.cfg.Seal, s.keys.held()
+	}
 	if at, ok := s.inbox.open(ctx, realm, clientID); ok {
 		m.Cursor, m.Incarnation = &at.Seq, at.Incarnation
 	}
@@ -182,6 +192,9 @@ func (s *session) receive(ctx context.Context, f inbound) *ending {
 	if f.p == nil {
 		return nil
 	}
+	if s.cfg.Seal != "" && isSealed(f.p) {
+		return s.frame(f.p)
+	}
 	m, err := wire.DecodeServer(s.codec, f.p)
 	if err != nil {
 		return s.leave("malformed message")
@@ -196,6 +209,9 @@ func (s *session) receive(ctx context.Context, f inbound) *ending {
 func (s *session) take(ctx context.Context, m *wire.ServerMessage, size int64) *ending {
 	switch m.Type {
 	case wire.TypeMessage:
+		if s.cfg.Seal != "" && !s.cfg.AllowPlain && m.Delivery.Seq != 0 {
+			return s.refuse(ErrNotSealed)
+		}
 		if s.welcomed.IsZero() || !s.expected(m.Delivery.Seq, m.Delivery.Seq) {
 			return s.leave("a hole in the sequence")
 		}
@@ -204,6 +220,14 @@ func (s *session) take(ctx context.Context, m *wire.ServerMessage, size int64) *
 		if s.welcomed.IsZero() || !s.expected(m.From, m.To) {
 			return s.leave("a hole in the sequence")
 		}
+	case wire.TypeReplayComplete:
+		if end := s.replayEnded(m.Seq); end != nil {
+			return end
+		}
+	case wire.TypeSealWelcome:
+		return s.sealWelcomed(m.Handshake)
+	case wire.TypeSealed:
+		return s.sealed(m.Sealing)
 	case wire.TypeTokenExpiring:
 		s.tokenEnds = time.Now().Add(time.Duration(min(m.InMS, 1<<40)) * time.Millisecond)
 		return s.refreshNow(ctx)
@@ -218,6 +242,11 @@ func (s *session) take(ctx context.Context, m *wire.ServerMessage, size int64) *
 		s.inbox.put(item{e: e, size: size})
 	default: // has no place among the messages, and must not wait for them
 		s.notify(e)
+		if s.shaking() {
+			if end := s.sealRefused(); end != nil {
+				return end
+			}
+		}
 		if s.offered != "" {
 			return s.fallBack("refresh was refused")
 		}
@@ -225,21 +254,25 @@ func (s *session) take(ctx context.Context, m *wire.ServerMessage, size int64) *
 	return nil
 }
 
-// expected checks that a place continues what was received. A store=never
-// message has none.
+// expected checks that a place continues what was received, but for what did
+// not open. A store=never message has none.
 func (s *session) expected(from, to uint64) bool {
 	if from == 0 && to == 0 {
 		return true
 	}
-	if from > s.next {
+	if from > s.next && !s.explained(from) {
 		return false
 	}
+	s.seal.unopened = 0
 	s.next = max(s.next, to+1)
 	return true
 }
 
 func (s *session) welcome(ctx context.Context, w *wire.Welcome) *ending {
 	s.opening.Stop()
+	if end := s.checkSeal(ctx, w); end != nil {
+		return end
+	}
 	s.welcomed = time.Now()
 	s.next = w.Cursor + 1
 	s.mu.Lock()
@@ -258,6 +291,9 @@ func (s *session) welcome(ctx context.Context, w *wire.Welcome) *ending {
 	s.notify(Event{Kind: KindWelcome, ClientID: w.ClientID, Welcome: w})
 	s.setState(Connected, nil, 0)
 	s.armRenewal()
+	if end := s.startSealing(w); end != nil {
+		return end
+	}
 	return s.poked() // what waited for the connection
 }
 
@@ -340,6 +376,7 @@ func (s *session) flush() *ending {
 		if end := s.send(&m); end != nil {
 			return end
 		}
+		s.forget(m.Seq)
 	}
 	return nil
 }

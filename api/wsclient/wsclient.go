@@ -14,7 +14,10 @@
 // Lock order: Client.mu and inbox.mu are leaves; neither is held while the
 // application's code, a cursor store or a socket is called.
 //
-// It does not open sealed messages, speak SSE, or push: package pushclient
+// With [Config.Seal] messages come sealed, and are opened with keys that the
+// client agrees on with the server and keeps in a [SealKeyStore].
+//
+// It does not speak SSE, seal what it sends, or push: package pushclient
 // pushes.
 package wsclient
 
@@ -102,6 +105,9 @@ type Client struct {
 	realm    string
 	learned  bool // ID and token came as the answer to a connect key
 	inbox    *inbox
+
+	keys  keyring // owned by Run's goroutine
+	seals sealCounts
 }
 
 // New checks the configuration and makes a client that is not yet started.

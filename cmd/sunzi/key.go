@@ -19,13 +19,15 @@ import (
 func keyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "key",
-		Short: "Create, list and revoke API keys",
+		Short: "Create, list and revoke API keys; show and rotate sealing keys",
 		Long: `Create, list and revoke API keys, through a server (--url and --key with scope
 admin) or, with --local, in the store of a configuration whose server does not
-run: that is how the first key is made.`,
+run: that is how the first key is made. Show, make, rotate and rewrap are about
+the server's sealing keys.`,
 		RunE: showCommands,
 	}
-	c.AddCommand(keyCreateCommand(), keyListCommand(), keyRevokeCommand())
+	c.AddCommand(keyCreateCommand(), keyListCommand(), keyRevokeCommand(),
+		keyShowCommand(), keyMakeCommand(), keyRotateCommand(), keyRewrapCommand())
 	return c
 }
 

@@ -2,6 +2,7 @@ package residue
 
 import (
 	"fmt"
+	"math/big"
 	"testing"
 )
 
@@ -66,6 +67,25 @@ func BenchmarkPrime(b *testing.B) {
 			rand := &stream{}
 			for b.Loop() {
 				if _, err := Prime(width, rand); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkTree(b *testing.B) {
+	for _, c := range []struct{ k, width int }{{1024, 512}} {
+		b.Run(fmt.Sprintf("%dx%d", c.k, c.width), func(b *testing.B) {
+			m := largeModuli(b, c.k, c.width)
+			tree, x, a := mustTree(b, m), new(big.Int), new(Arena)
+			residues := make([]*big.Int, len(m))
+			for i := range m {
+				residues[i] = new(big.Int).Rsh(m[(i+1)%len(m)], 1)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := tree.Combine(x, residues, a); err != nil {
 					b.Fatal(err)
 				}
 			}

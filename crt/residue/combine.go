@@ -9,12 +9,14 @@ import (
 // the largest basis that it was used with, and belongs to one goroutine at a
 // time.
 type Scratch struct {
-	a, b   []word     // values of spans, one level and the one below
-	z, t   []word     // a leaf's product, and its folding
-	x      big.Int    // a view of what is multiplied
-	p      [2]big.Int // products
-	lanes  []float64  // of the flat form
-	digits []float64
+	a, b []word     // values of spans, one level and the one below
+	z, t []word     // a leaf's product, and its folding
+	x    big.Int    // a view of what is multiplied
+	p    [2]big.Int // products
+
+	digits []float64 // of the vector kernel: residues,
+	lanes  []int64   // their sum before its carries,
+	sum    []word    // and after
 }
 
 func (s *Scratch) grow(k, n int) {
@@ -23,6 +25,18 @@ func (s *Scratch) grow(k, n int) {
 	}
 	if len(s.z) < 2*n {
 		s.z, s.t = make([]word, 2*n), make([]word, 2*n)
+	}
+}
+
+func (s *Scratch) growLanes(l *lanes, k int) {
+	if len(s.digits) < l.rows*k {
+		s.digits = make([]float64, l.rows*k)
+	}
+	if len(s.lanes) < len(l.offset) {
+		s.lanes = make([]int64, len(l.offset))
+	}
+	if len(s.sum) < l.words {
+		s.sum = make([]word, l.words)
 	}
 }
 
@@ -39,20 +53,30 @@ func (b *Basis) Combine(dst, residues []byte, s *Scratch) error {
 	if len(dst) != b.Size() || len(residues) != b.Size() {
 		panic(fmt.Sprintf("residue: Combine of %d bytes into %d, by a basis of %d", len(residues), len(dst), b.Size()))
 	}
-	if b.flat != nil {
-		return b.flat.combine(dst, residues, s)
-	}
-	return b.combineTree(dst, residues, s)
+	return b.combineBy(b.blocks(), dst, residues, s)
 }
 
-// combineTree goes by the linear-combination tree: of the leaves b_i·w_i mod
+// blocks answers the flat form once there is one. While one batch makes it,
+// others go by the tree: nobody waits.
+func (b *Basis) blocks() *flat {
+	f := b.flat.Load()
+	if f == nil && b.uses.Load() < flatAfter && b.uses.Add(1) == flatAfter {
+		f = newFlat(b, kernel(haveFMA))
+		b.flat.Store(f)
+	}
+	return f
+}
+
+// combineBy goes by the linear-combination tree: of the leaves b_i·w_i mod
 // m_i, every span takes A = A_left·P_right + A_right·P_left, so that the root
-// is Σ (b_i·w_i mod m_i)·M_i, less a small multiple of M.
-func (b *Basis) combineTree(dst, residues []byte, s *Scratch) error {
+// is Σ (b_i·w_i mod m_i)·M_i, less a small multiple of M. Where there are
+// blocks, they stand for the lower levels.
+func (b *Basis) combineBy(f *flat, dst, residues []byte, s *Scratch) error {
 	n := b.moduli[0].limbs()
 	s.grow(len(b.moduli), n)
 	x := s.a[:len(b.moduli)*n]
-	if i := b.combineSpan(b.root, x, s.b, 0, residues, s); i >= 0 {
+	w := walk{basis: b, flat: f, residues: residues, s: s}
+	if i := w.combine(b.root, x, s.b, 0); i >= 0 {
 		return &TooLarge{Index: i}
 	}
 	b.root.canonical(x)
@@ -60,22 +84,38 @@ func (b *Basis) combineTree(dst, residues []byte, s *Scratch) error {
 	return nil
 }
 
-// combineSpan sets out to the value of the moduli from first on. Out and tmp
-// change places from level to level. It answers the place of a residue that is
-// too large, or −1.
-func (b *Basis) combineSpan(sp *span, out, tmp []word, first int, residues []byte, s *Scratch) int {
+// walk is one batch on its way through the tree.
+type walk struct {
+	basis    *Basis
+	flat     *flat
+	residues []byte
+	s        *Scratch
+}
+
+// combine sets out to the value of the moduli from first on, below 2^… but not
+// always below their product. Out and tmp change places from level to level.
+// It answers the place of a residue that is too large, or −1.
+func (w *walk) combine(sp *span, out, tmp []word, first int) int {
+	b := w.basis
+	n, size := b.moduli[0].limbs(), b.Width()/8
+	if w.flat != nil && w.flat.blocks[first] != nil && w.flat.blocks[first].span == sp {
+		i := w.flat.blocks[first].combine(out[:sp.count*n], b.moduli[first:], w.residues[first*size:], w.s)
+		if i >= 0 {
+			i += first
+		}
+		return i
+	}
 	if sp.count == 1 {
-		return b.leaf(out, first, residues, s)
+		return b.leaf(out, first, w.residues, w.s)
 	}
-	n := b.moduli[0].limbs()
 	l, all := sp.left.count*n, sp.count*n
-	if i := b.combineSpan(sp.left, tmp[:l], out[:l], first, residues, s); i >= 0 {
+	if i := w.combine(sp.left, tmp[:l], out[:l], first); i >= 0 {
 		return i
 	}
-	if i := b.combineSpan(sp.right, tmp[l:all], out[l:all], first+sp.left.count, residues, s); i >= 0 {
+	if i := w.combine(sp.right, tmp[l:all], out[l:all], first+sp.left.count); i >= 0 {
 		return i
 	}
-	sp.join(out[:all], tmp[:l], tmp[l:all], s)
+	sp.join(out[:all], tmp[:l], tmp[l:all], w.s)
 	return -1
 }
 
@@ -101,16 +141,21 @@ func (b *Basis) leaf(out []word, i int, residues []byte, s *Scratch) int {
 func (sp *span) join(out, al, ar []word, s *Scratch) {
 	clear(out[:len(ar)])
 	copy(out[len(ar):], al)
-	top := addTo(out[len(al):], ar, 0)
+	top := addTo(out[len(al):], ar)
 	for i, side := range [2]struct {
 		a []word
 		d *big.Int
 	}{{al, &sp.right.dInt}, {ar, &sp.left.dInt}} {
 		s.x.SetBits(side.a)
-		top -= subFrom(out, s.p[i].Mul(&s.x, side.d).Bits(), 0)
+		top -= subFrom(out, s.p[i].Mul(&s.x, side.d).Bits())
 	}
+	sp.takeOff(out, top)
+}
+
+// takeOff takes off x as many P as are in the top that didn't fit it.
+func (sp *span) takeOff(x []word, top word) {
 	for top != 0 {
-		top = addTo(out, sp.d, 0) + top - 1
+		top += addTo(x, sp.d) - 1
 	}
 }
 
@@ -121,8 +166,8 @@ func (sp *span) canonical(x []word) {
 			return // below 2^… − D
 		}
 	}
-	carry := addTo(x, sp.d, 0)
+	carry := addTo(x, sp.d)
 	if carry == 0 {
-		subFrom(x, sp.d, 0)
+		subFrom(x, sp.d)
 	}
 }

@@ -70,8 +70,17 @@ func mul(a, b word) (hi, lo word) {
 }
 
 // addTo adds x to z, which is at least as long, through all of z: how long
-// that takes doesn't depend on the carries.
-func addTo(z, x []word, carry word) word {
+// that takes doesn't depend on the carries. Four limbs at a time keep the carry
+// in the processor's flag.
+func addTo(z, x []word) (carry word) {
+	for len(x) >= 4 && len(z) >= 4 {
+		a, b := (*[4]word)(z), (*[4]word)(x)
+		a[0], carry = add(a[0], b[0], carry)
+		a[1], carry = add(a[1], b[1], carry)
+		a[2], carry = add(a[2], b[2], carry)
+		a[3], carry = add(a[3], b[3], carry)
+		z, x = z[4:], x[4:]
+	}
 	for i, v := range x {
 		z[i], carry = add(z[i], v, carry)
 	}
@@ -82,7 +91,15 @@ func addTo(z, x []word, carry word) word {
 }
 
 // subFrom takes x away from z, likewise.
-func subFrom(z, x []word, borrow word) word {
+func subFrom(z, x []word) (borrow word) {
+	for len(x) >= 4 && len(z) >= 4 {
+		a, b := (*[4]word)(z), (*[4]word)(x)
+		a[0], borrow = sub(a[0], b[0], borrow)
+		a[1], borrow = sub(a[1], b[1], borrow)
+		a[2], borrow = sub(a[2], b[2], borrow)
+		a[3], borrow = sub(a[3], b[3], borrow)
+		z, x = z[4:], x[4:]
+	}
 	for i, v := range x {
 		z[i], borrow = sub(z[i], v, borrow)
 	}
@@ -111,8 +128,13 @@ func addMulWord(z, x []word, y word) (carry word) {
 // addMul adds x·y to z, whose length is that of both together, and answers
 // the carry. Nothing but lengths decides what it does.
 func addMul(z, x, y []word) (carry word) {
+	adx := haveADX && len(x) >= 4 && len(x)%4 == 0
 	for len(y) >= 4 {
-		carry = addMul4(z[:len(x)+4], x, (*[4]word)(y), carry)
+		if to := z[:len(x)+4]; adx {
+			carry = addMul4ADX(&to[0], &x[0], len(x)/4, (*[4]word)(y), carry)
+		} else {
+			carry = addMul4(to, x, (*[4]word)(y), carry)
+		}
 		z, y = z[4:], y[4:]
 	}
 	for len(y) > 0 {

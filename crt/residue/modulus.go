@@ -160,7 +160,7 @@ func (m *Modulus) canonical(r []word) {
 	var buf [maxLimbs]word
 	s := buf[:len(r)]
 	copy(s, r)
-	mask := -addTo(s, m.c, 0)
+	mask := -addTo(s, m.c)
 	for i := range r {
 		r[i] ^= mask & (r[i] ^ s[i])
 	}

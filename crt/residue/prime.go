@@ -1,6 +1,7 @@
 package residue
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/big"
@@ -89,8 +90,7 @@ func hasSmallFactor(width int, c []byte) bool {
 		}
 		var rest uint64
 		for i := 0; i < len(c); i += 4 {
-			limb := uint64(c[i])<<24 | uint64(c[i+1])<<16 | uint64(c[i+2])<<8 | uint64(c[i+3])
-			rest = (rest<<32 | limb) % g.product
+			rest = (rest<<32 | uint64(binary.BigEndian.Uint32(c[i:]))) % g.product
 		}
 		m := power + g.product - rest
 		for _, p := range g.primes {

@@ -19,6 +19,12 @@ func newProduct(m *Modulus) *product {
 	return p
 }
 
+// modulo makes p the product of one factor r, modulo m of the same width.
+func (p *product) modulo(m *Modulus, r []word) {
+	p.m = m
+	copy(p.r, r)
+}
+
 // times multiplies by x of L or of L/2 bits.
 func (p *product) times(x []word) {
 	if len(x) == len(p.m.c) {
@@ -37,8 +43,8 @@ func (p *product) negate() {
 	p.m.canonical(p.r)
 	z := p.z[:len(p.r)]
 	clear(z)
-	subFrom(z, p.m.c, 0) // 2^L − c
-	subFrom(z, p.r, 0)
+	subFrom(z, p.m.c) // 2^L − c
+	subFrom(z, p.r)
 	copy(p.r, z)
 }
 
@@ -62,10 +68,10 @@ func (p *product) int() *big.Int {
 // difference sets d to |x − y|.
 func difference(d, x, y []word) (negative, zero bool) {
 	copy(d, x)
-	if subFrom(d, y, 0) != 0 {
+	if subFrom(d, y) != 0 {
 		negative = true
 		copy(d, y)
-		subFrom(d, x, 0)
+		subFrom(d, x)
 	}
 	var any word
 	for _, v := range d {

@@ -1,9 +1,6 @@
 package residue
 
-import (
-	"fmt"
-	"math/big"
-)
+import "fmt"
 
 // Replace answers the basis with m in place i: a join (a member's prime for a
 // dummy's) or a leave (the reverse). b stays as it is and usable; what is the
@@ -25,7 +22,6 @@ func (b *Basis) Replace(i int, m *Modulus) (*Basis, error) {
 		return nil, err
 	}
 	r.root = b.root.replaced(i, m)
-	r.flat = newFlat(r)
 	return r, nil
 }
 
@@ -57,42 +53,67 @@ func (b *Basis) reweigh(i int, old *Modulus) error {
 
 	rest := newProduct(m) // the inverse of the product up to j, mod m
 	copy(rest.r, w)
-	u, cInv := newProduct(m), inverseOfC(m)
+	x := exchange{old: old, cInv: inverseOfC(m), u: newProduct(m), p: newProduct(m)}
 	for j := len(b.moduli) - 1; j >= 0; j-- {
 		if j == i {
 			continue
 		}
-		copy(u.r, rest.r)
-		u.times(before[j*n : (j+1)*n])
+		x.u.modulo(m, rest.r)
+		x.u.times(before[j*n : (j+1)*n])
 		rest.timesDifference(m, b.moduli[j])
-		m.canonical(u.r)
-		b.exchange(j, old, u.r, cInv)
+		x.do(b.moduli[j], b.weight(j))
 	}
 	return nil
 }
 
-// exchange multiplies weight j by old·m⁻¹ modulo m_j, where u is m_j⁻¹ modulo
-// m, and cInv c⁻¹ modulo 2^L. u is overwritten.
-func (b *Basis) exchange(j int, old *Modulus, u, cInv []word) {
-	mj := b.moduli[j]
-	n := mj.limbs()
-	p := newProduct(mj)
-	low := make([]word, 4*n)
-	addMul(low[:n+n/2], u, mj.c)
-	addTo(low[:n], []word{1}, 0)
-	addMul(low[2*n:], low[:n], cInv) // v, in the lower half
-	copy(p.r, b.weight(j))
-	p.times(low[2*n : 3*n])
-	p.timesDifference(mj, old)
-	p.negate()
-	p.m.canonical(p.r)
-	copy(b.weight(j), p.r)
+// exchange multiplies weights by old·m⁻¹.
+type exchange struct {
+	old  *Modulus
+	cInv []word   // c⁻¹ modulo 2^L, of m
+	u    *product // m_j⁻¹ modulo m
+	p    *product // the new weight
 }
 
-// inverseOfC is c⁻¹ modulo 2^L.
+// do does it with the weight of mj, when u is set.
+func (x *exchange) do(mj *Modulus, weight []word) {
+	n := len(weight)
+	u, low := x.u.r, x.u.z
+	x.u.m.canonical(u)
+	clear(low[:n+n/2])
+	addMul(low[:n+n/2], u, mj.c)
+	raise(low[:n], 1)
+	v := x.p.z // in its lower half
+	mulLow(v, low[:n], x.cInv)
+	x.p.modulo(mj, weight)
+	copy(low, v[:n])
+	x.p.times(low[:n])
+	x.p.timesDifference(mj, x.old)
+	x.p.negate()
+	x.p.m.canonical(x.p.r)
+	copy(weight, x.p.r)
+}
+
+// mulLow sets the lower len(x) limbs of z, which has twice as many, to those of
+// x·y; the others are scratch.
+func mulLow(z, x, y []word) {
+	clear(z)
+	addMul(z, x, y)
+}
+
+// inverseOfC is c⁻¹ modulo 2^L, by Newton's iteration: if z·c is 1 but for a
+// multiple of 2^k, then z·(2 − z·c) is c⁻¹ modulo 2^2k.
 func inverseOfC(m *Modulus) []word {
-	inv := inverse(new(big.Int).SetBits(m.c), new(big.Int).Lsh(big.NewInt(1), uint(m.width)))
-	z := make([]word, m.limbs())
-	copy(z, inv.Bits())
+	n := m.limbs()
+	z, c, t, p := make([]word, n), make([]word, n), make([]word, n), make([]word, 2*n)
+	copy(c, m.c)
+	z[0] = c[0] // right to three bits, as odd squares leave 1 modulo 8
+	for k := 3; k < m.width; k *= 2 {
+		mulLow(p, z, c)
+		clear(t)
+		raise(t, 2)
+		subFrom(t, p[:n])
+		mulLow(p, z, t)
+		copy(z, p[:n])
+	}
 	return z
 }

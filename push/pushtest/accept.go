@@ -23,6 +23,7 @@ func Accept(t *testing.T, open Opener) {
 	t.Run("of a live-only push the key is claimed", func(t *testing.T) { acceptLive(newWorld(t, open)) })
 	t.Run("an ended context is answered", func(t *testing.T) { acceptEnded(newWorld(t, open)) })
 	t.Run("what was accepted is there after reopening", func(t *testing.T) { acceptReopened(newWorld(t, open)) })
+	t.Run("what has to be sealed is refused for who has no keys", func(t *testing.T) { acceptUnsealed(newWorld(t, open)) })
 	t.Run("realms are apart", func(t *testing.T) { acceptRealms(newWorld(t, open)) })
 }
 
@@ -266,4 +267,21 @@ func acceptRealms(w *world) {
 	if len(o.Placed) != 1 || o.Placed[0].Client != shop {
 		w.Fatalf("a push to all of the realm gave %+v", o)
 	}
+}
+
+func acceptUnsealed(w *world) {
+	w.register("a", "b")
+	one, two := w.envelope(push.Target{Clients: []string{"a"}}), w.envelope(push.Target{Clients: []string{"a", "b"}})
+	one.Seal, two.Seal = push.SealCRT, push.SealAEAD
+	out, err := w.s.Accept(w.ctx, []*push.Envelope{one, two})
+	must(w, err)
+	if out[0].Err == nil || out[0].Err.Code != push.CodeNoSealKey {
+		w.Errorf("a push to one was answered %+v", out[0])
+	}
+	if o := out[1]; o.Err != nil || len(o.Placed) != 0 || len(o.Rejected) != 2 || o.Rejected[1].Code != push.CodeNoSealKey {
+		w.Errorf("a push to two was answered %+v", o)
+	}
+	p, err := w.s.Read(w.ctx, key("a"), 0, 10, 1<<20)
+	must(w, err)
+	equal(w.T, "places taken", p.Head, 0)
 }

@@ -27,6 +27,8 @@ let client = null;
 let received = 0;
 let replayed = 0;
 let wentOffline = 0;
+let sealing = false;
+const frames = new Map(); // place -> the sealed frame that its message came in
 
 main();
 
@@ -48,6 +50,7 @@ async function main() {
   $('snippet').textContent = settings.snippet;
   $('client-id').textContent = settings.client_id;
   $('offline').addEventListener('click', toggle);
+  if (settings.seal_key) prepareSealing();
   $('push').addEventListener('submit', push);
   $('data').addEventListener('keydown', (e) => {
     if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) $('push').requestSubmit();
@@ -74,6 +77,8 @@ function open() {
       return token;
     },
     cursors: 'indexeddb',
+    // What waited when sealing was turned on may come in clear.
+    ...(sealing && { seal: 'crt', serverKey: settings.seal_key, allowPlain: true }),
   });
   client.on('*', arrive);
   client.when('state', stateChanged);
@@ -93,16 +98,47 @@ function open() {
     stream.withdraw(t.id);
     stream.note(`Push ${t.id} was cancelled`, 'warn');
   });
+  client.when('sealed', sealed);
+  client.when('keys', ({ generation }) => stream.note(`New sealing keys: generation ${generation}`));
   client.when('failed', (f) => stream.state(f.id, 'failed'));
   client.when('error', ({ error }) => stream.note(error.message, 'warn'));
 }
 
 function arrive(m) {
-  stream.message(m, Date.now());
+  stream.message(m, Date.now(), frames.get(m.seq));
+  frames.delete(m.seq);
   watch.arrived(m.id, m.seq);
   $('count').textContent = ++received;
   if (m.replayed) replayed++;
   if (m.seq !== null) $('cursor').textContent = `#${m.seq}`;
+}
+
+// A frame comes before its message is handled. One that holds nothing for this
+// client is a cover: the server sends it so that nobody can tell for whom it is.
+function sealed({ bytes, place, cover, failed }) {
+  if (failed) stream.note(`A sealed frame of ${bytes.length} bytes did not open`, 'warn');
+  else if (cover) stream.note(`A sealed frame of ${bytes.length} bytes that holds nothing for this client`);
+  else if (place !== null) frames.set(place, bytes);
+}
+
+// Keys are kept by the browser, and what is asked for is remembered.
+function prepareSealing() {
+  sealing = localStorage.getItem('sunzi-seal') === 'on';
+  const button = $('seal');
+  const show = () => {
+    button.setAttribute('aria-pressed', String(sealing));
+    button.textContent = sealing ? 'Sealed' : 'Seal';
+  };
+  button.hidden = false;
+  show();
+  button.addEventListener('click', async () => {
+    button.disabled = true;
+    sealing = !sealing;
+    localStorage.setItem('sunzi-seal', sealing ? 'on' : 'off');
+    show();
+    await client.close();
+    open();
+  });
 }
 
 function gap({ from, to, reason }) {
@@ -113,6 +149,8 @@ function gap({ from, to, reason }) {
 }
 
 function stateChanged(e) {
+  // What waits sealed needs its keys: only who has everything may do without.
+  $('seal').disabled = e.to !== 'CONNECTED';
   const wait = e.retryInMs >= 1_000 ? `, trying again in ${duration(e.retryInMs)}` : '';
   showState(e.to, WORDS[e.to] + wait);
   if (e.to === 'CONNECTED') {

@@ -17,15 +17,18 @@ export class Stream {
     this.#empty = empty;
   }
 
-  message(m, arrived) {
+  /** frame: the bytes that it came in, where it was sealed. */
+  message(m, arrived, frame) {
     const row = element('li', 'message new');
     row.dataset.id = m.id;
     if (m.seq !== null) row.dataset.seq = m.seq;
     const what = element('div', 'what', element('span', 'topic', m.topic || '(no topic)'));
     what.append(latency(m, arrived));
     if (m.replayed) what.append(element('span', 'badge', 'replayed'));
+    if (m.sealed) what.append(element('span', 'sealed', 'sealed'));
     const steps = element('div', 'steps');
     row.append(element('span', 'seq mono', m.seq === null ? 'live' : `#${m.seq}`), what, steps, body(m));
+    if (frame) row.append(wire(frame));
     this.#rows.set(m.id, { element: row, steps, seq: m.seq });
     this.#add(row);
     this.state(m.id, m.seq === null ? 'live' : 'stored');
@@ -107,6 +110,13 @@ function body(m) {
     a.rel = 'noopener noreferrer';
     box.append(' ', a);
   }
+  return box;
+}
+
+/** The bytes on the wire, beside the text. */
+function wire(frame) {
+  const box = element('details', 'wire');
+  box.append(element('summary', '', `${frame.length} bytes on the wire`), element('div', 'mono', hex(frame)));
   return box;
 }
 

@@ -18,7 +18,7 @@ if (process.argv.includes('--stand-in')) {
   status = build.status ?? 1;
 }
 if (status === 0) {
-  const tests = ['live.test.mjs', 'library.test.mjs', 'sealed.test.mjs'].map((f) => join(here, f));
+  const tests = ['live.test.mjs', 'library.test.mjs', 'sealed.test.mjs', ...(env.SUNZI_BIN ? ['seal.test.mjs'] : [])].map((f) => join(here, f));
   status = spawnSync(process.execPath, ['--test', '--test-concurrency=1', ...tests], { env, stdio: 'inherit' }).status ?? 1;
 }
 rmSync(temporary, { recursive: true, force: true });

@@ -35,6 +35,7 @@ type Config struct {
 	Hub       Hub       `koanf:"hub"`
 	Push      Push      `koanf:"push"`
 	Tokens    Tokens    `koanf:"tokens"`
+	Seal      Seal      `koanf:"seal"`
 	Store     Store     `koanf:"store"`
 	Cluster   Cluster   `koanf:"cluster"`
 	Snowflake Snowflake `koanf:"snowflake"`
@@ -142,6 +143,16 @@ type Tokens struct {
 	Outside    []string      `koanf:"outside" doc:"Outside issuers of EdDSA tokens, each 'kid issuer public-key', the key as base64 of its 32 bytes. Empty: none."`
 }
 
+// Seal is how messages are sealed for clients that ask for it.
+type Seal struct {
+	KeyFile string   `koanf:"key_file" doc:"File of the sealing keys, mode 0600: the identity that clients pin, and what wraps clients' keys in the database. Every node needs the same; who loses it loses what waits sealed. Empty: seal.keys in the data folder, made at the first start; with store.dsn: no sealing."`
+	Keys    Secret   `koanf:"keys" doc:"The text of such a file instead, best from the environment."`
+	Modes   []string `koanf:"modes" doc:"What clients may ask for: crt (one x for all of a shard), aead (each client's own). Empty: nothing is offered; what waits sealed is still delivered."`
+	Bits    int      `koanf:"bits" doc:"Width of a slot of crt: 512, 1024 or 2048. Wider holds longer messages without a body of their own (38, 102, 230 bytes) and makes frames longer. The same on every node; keys of another width have to be made anew."`
+	Cover   bool     `koanf:"cover" doc:"Send every frame of crt to all connected clients of its shard, so that nobody can tell whom it is for. Off saves those bytes."`
+	Slots   int      `koanf:"slots" doc:"Clients that share one x, 1 to 1024, bits times slots up to 524288. More hide among more, and each gets longer frames."`
+}
+
 // Store is where everything is kept.
 type Store struct {
 	Path        string        `koanf:"path" doc:"The SQLite file. Empty: sunzi.db in the data folder."`
@@ -214,6 +225,7 @@ func Default() Config {
 			Issuer: a.Issuer, Audience: a.Audience, TTL: a.TTL, MaxTTL: 366 * 24 * time.Hour,
 			RefreshAge: a.RefreshAge, Grace: a.Grace, Leeway: a.Leeway,
 		},
+		Seal: Seal{Modes: []string{"crt", "aead"}, Cover: true, Bits: 512, Slots: 16},
 		Store: Store{
 			Sync: "full", Timeout: 4 * time.Second, Queue: 4096, Connections: 4, OfflineKeep: time.Hour,
 		},

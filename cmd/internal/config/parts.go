@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sunzi-push/sunzi/cmd/internal/sealkeys"
 	"github.com/sunzi-push/sunzi/push"
 	"github.com/sunzi-push/sunzi/push/token"
 	"github.com/sunzi-push/sunzi/store"
@@ -65,6 +66,34 @@ func (c Config) StoreConfig() store.Config {
 	}
 	return out
 }
+
+// SealKeys are the sealing keys, nil where there are none: then nothing is
+// sealed. Where they belong to the data folder they are made.
+func (c Config) SealKeys() (*sealkeys.Keys, error) {
+	switch {
+	case c.Seal.Keys != "":
+		k, err := sealkeys.Parse([]byte(c.Seal.Keys))
+		if err != nil {
+			return nil, fmt.Errorf("seal.keys: %w", err)
+		}
+		return k, nil
+	case c.Seal.KeyFile != "":
+		k, err := sealkeys.Open(c.Seal.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("seal.key_file: %w; make one with: sunzi key make %s", err, c.Seal.KeyFile)
+		}
+		return k, nil
+	case c.Store.DSN != "":
+		return nil, nil
+	}
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("the data folder %s can't be made: %w", c.Data, err)
+	}
+	return sealkeys.OpenOrMake(c.SealKeyPath())
+}
+
+// SealKeyPath is where the sealing keys of a server with a data folder are.
+func (c Config) SealKeyPath() string { return filepath.Join(c.Data, "seal.keys") }
 
 // StorePath is the SQLite file.
 func (c Config) StorePath() string {

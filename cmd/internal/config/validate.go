@@ -143,7 +143,19 @@ func (c Config) checkTokens(p *checks) {
 	p.that(err == nil, "tokens.outside", "%v", err)
 }
 
+func (c Config) checkSeal(p *checks) {
+	s := c.Seal
+	p.that(s.KeyFile == "" || s.Keys == "", "seal.keys", "is set beside seal.key_file; take one of both")
+	for _, m := range s.Modes {
+		p.that(m == string(push.SealCRT) || m == string(push.SealAEAD), "seal.modes", "has %q; take of crt and aead", m)
+	}
+	p.that(slices.Contains([]int{512, 1024, 2048}, s.Bits), "seal.bits", "is %d; take 512, 1024 or 2048", s.Bits)
+	within(p, "seal.slots", s.Slots, 1, 1024)
+	p.that(s.Bits*s.Slots <= 1<<19, "seal.slots", "times seal.bits is %d, and may be 524288", s.Bits*s.Slots)
+}
+
 func (c Config) checkRest(p *checks) {
+	c.checkSeal(p)
 	s := c.Store
 	p.that(slices.Contains([]string{"full", "normal", "off"}, s.Sync), "store.sync", "is %q; take full, normal or off", s.Sync)
 	within(p, "store.timeout", s.Timeout, time.Second/10, time.Minute)

@@ -25,6 +25,7 @@ type DevInfo struct {
 	APIKey   string `json:"api_key"`
 	ClientID string `json:"client_id"`
 	Token    string `json:"token"`
+	SealKey  string `json:"seal_key,omitempty"` // the server's sealing identity, for clients to pin
 }
 
 // Curl is one line for a shell that pushes to the client.
@@ -36,8 +37,10 @@ func (d DevInfo) Curl() string {
 // Snippet is JavaScript, for a module, that receives as the client.
 func (d DevInfo) Snippet() string {
 	return fmt.Sprintf(`import { connect } from '%s/client/sunzi.js';
-const push = connect('%s', { clientId: '%s', token: '%s' });
-push.on('*', m => console.log(m.topic, m.data));`, d.URL, d.WSURL, d.ClientID, d.Token)
+const push = connect('%s', { clientId: '%s', token: '%s',
+  // seal: 'crt', serverKey: '%s', // what is pushed comes sealed
+});
+push.on('*', m => console.log(m.topic, m.data));`, d.URL, d.WSURL, d.ClientID, d.Token, d.SealKey)
 }
 
 // Dev is what a configuration with Dev set was started with.
@@ -80,6 +83,7 @@ func (s *Server) introduceDev() error {
 	s.dev = DevInfo{
 		URL: url, WSURL: "ws" + strings.TrimPrefix(url, "http") + "/ws", Page: url + "/",
 		APIKey: secrets.APIKey, ClientID: secrets.ClientID, Token: secrets.Token,
+		SealKey: s.sealKey,
 	}
 	return s.data.Save()
 }
@@ -141,7 +145,8 @@ func (s *Server) livePage() http.Handler {
 			d := s.dev
 			d.ClientID, d.Token = now.ClientID, now.Token
 			return console.Settings{
-				WSURL: d.WSURL, ClientID: d.ClientID, Token: d.Token, APIKey: d.APIKey,
+				SealKey: s.sealKey,
+				WSURL:   d.WSURL, ClientID: d.ClientID, Token: d.Token, APIKey: d.APIKey,
 				Curl: d.Curl(), Snippet: d.Snippet(),
 			}, nil
 		},

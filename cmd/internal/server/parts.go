@@ -13,6 +13,9 @@ import (
 func (s *Server) storeConfig() store.Config {
 	c := s.cfg.StoreConfig()
 	c.Clock = s.seams.Clock
+	if s.sealing != nil {
+		c.Sealer, c.NoCovers = s.sealing, !s.cfg.Seal.Cover
+	}
 	c.Log, c.Metrics = logging.Named(s.log, logging.StoreLog), store.NewMetrics(s.registry)
 	return c
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/sunzi-push/sunzi/hub"
 	"github.com/sunzi-push/sunzi/push"
 	"github.com/sunzi-push/sunzi/push/cluster"
+	"github.com/sunzi-push/sunzi/push/seal"
 	"github.com/sunzi-push/sunzi/push/token"
 	"github.com/sunzi-push/sunzi/store"
 )
@@ -51,6 +52,8 @@ type Server struct {
 	records   token.OutsideRecords // the store, or what stands in front of it
 	authority *token.Authority
 	keys      *token.Keyring
+	sealing   *seal.Service // nil: nothing is sealed
+	sealKey   string        // its public key, as clients write it
 	data      *devdata.Data // nil but for sunzi dev
 	dev       DevInfo
 	node      string // its name among others; empty: alone
@@ -89,7 +92,7 @@ func NewWith(cfg config.Config, log *slog.Logger, seams Seams) (*Server, error) 
 		listeners: map[*http.Server]net.Listener{}, draining: make(chan struct{}),
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	steps := []func() error{s.openDev, s.openStore, s.joinDomain, s.joinAPI, s.joinAdmin, s.introduceDev}
+	steps := []func() error{s.openDev, s.openSealing, s.openStore, s.joinDomain, s.joinAPI, s.joinAdmin, s.introduceDev}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, s.closeAll())
@@ -136,12 +139,17 @@ func (s *Server) joinDomain() error {
 	if err := s.joinCredentials(); err != nil {
 		return err
 	}
+	parts := push.Parts{}
+	if s.sealing != nil {
+		s.sealing.Keep(s.store)
+		parts.Sealing = s.sealing
+	}
 	ports := s.seams.wrap(Ports{Storage: s.store, Sessions: s.hub, Elsewhere: elsewhere, NewID: newID})
-	s.service = push.New(push.Parts{
-		Config: s.cfg.PushConfig(), Store: ports.Storage, Sessions: ports.Sessions, Elsewhere: ports.Elsewhere,
-		Authority: s.authority, Keys: s.keys,
-		NewID: ports.NewID, Now: s.seams.Clock, Metrics: push.NewMetrics(s.registry), Log: logging.Named(s.log, logging.ServerLog),
-	})
+	parts.Config, parts.Store, parts.Sessions, parts.Elsewhere = s.cfg.PushConfig(), ports.Storage, ports.Sessions, ports.Elsewhere
+	parts.Authority, parts.Keys = s.authority, s.keys
+	parts.NewID, parts.Now, parts.Metrics = ports.NewID, s.seams.Clock, push.NewMetrics(s.registry)
+	parts.Log = logging.Named(s.log, logging.ServerLog)
+	s.service = push.New(parts)
 	s.store.SetListener(s.service)
 	s.hub.Serve(backend{s.service.Gate, s.service.Desk})
 	return nil
@@ -270,7 +278,9 @@ func (s *Server) Run(ctx context.Context) error {
 	listening.Wait()
 	stopWork()
 	service.Wait()
-	return errors.Join(err, s.store.Close())
+	err = errors.Join(err, s.store.Close())
+	s.closeSealing()
+	return err
 }
 
 // end stops taking work and waits for what is under way, at most for
@@ -305,6 +315,7 @@ func (s *Server) closeAll() error {
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}
+	s.closeSealing()
 	return errors.Join(errs...)
 }
 

@@ -4,6 +4,7 @@ package flint
 
 /*
 #cgo LDFLAGS: -lflint -lgmp
+#include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
 #include <flint/flint.h>
@@ -31,14 +32,14 @@ static fmpz *numbers(slong n) { return calloc(n, sizeof(fmpz)); }
 static void number(fmpz *z, slong i, const char *hex) { set(z + i, hex); }
 static int precompute(problem *p, const fmpz *moduli) { return fmpz_multi_CRT_precompute(p->crt, moduli, p->n); }
 
-static long long thread_ns(void) {
+static int64_t thread_ns(void) {
 	struct timespec t;
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-static long long run(problem *p, int times) {
-	long long from = thread_ns();
+static int64_t run(problem *p, int times) {
+	int64_t from = thread_ns();
 	for (int i = 0; i < times; i++) fmpz_multi_CRT_precomp(p->x, p->crt, p->residues, 0);
 	return thread_ns() - from;
 }
@@ -51,16 +52,15 @@ import "C"
 import (
 	"errors"
 	"math/big"
-	"time"
 	"unsafe"
 )
 
 // Version is FLINT's.
 func Version() string { return C.GoString(C.version()) }
 
-// ThreadTime is the processor time of this thread, which the caller has
-// locked; other processes on the machine don't show in it.
-func ThreadTime() time.Duration { return time.Duration(C.thread_ns()) }
+// ThreadTime is the processor time in nanoseconds of this thread, which the
+// caller has locked; other processes on the machine don't show in it.
+func ThreadTime() int64 { return int64(C.thread_ns()) }
 
 // Problem is a set of moduli with one residue each, as FLINT has it. Its
 // memory is never given back.
@@ -86,8 +86,9 @@ func number(z *C.fmpz, i int, v *big.Int) {
 	C.number(z, C.slong(i), s)
 }
 
-// Run solves it times over, and answers what that took of this thread.
-func (p *Problem) Run(times int) time.Duration { return time.Duration(C.run(p.p, C.int(times))) }
+// Run solves it times over, and answers what that took of this thread, in
+// nanoseconds.
+func (p *Problem) Run(times int) int64 { return int64(C.run(p.p, C.int(times))) }
 
 // X is the solution, after Run.
 func (p *Problem) X() *big.Int {

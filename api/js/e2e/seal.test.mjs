@@ -1,0 +1,132 @@
+// Sealing, in real browsers against a real server: the page's switch, keys that
+// outlive a reload, and two browsers in one shard, one of which goes offline and
+// comes back.
+import test, { after, before } from 'node:test';
+import assert from 'node:assert/strict';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AxeBuilder } from '@axe-core/playwright';
+import { acked, connected, launch, open, rows } from './browser.mjs';
+import { Server } from './server.mjs';
+
+const LIMIT = { timeout: 60_000 };
+let browser;
+let shots;
+
+before(async () => {
+  browser = await launch();
+  shots = process.env.SUNZI_SHOTS ?? (await mkdtemp(join(tmpdir(), 'sunzi-shots-')));
+});
+after(() => browser?.close());
+
+async function setting(t, options = {}) {
+  const server = await Server.make();
+  t.after(() => server.stop());
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  t.after(() => context.close());
+  context.setDefaultTimeout(15_000);
+  return { server, context, problems: [] };
+}
+
+/** Turns sealing on, and waits until the server seals. */
+async function seal(page) {
+  await page.getByRole('button', { name: 'Seal', exact: true }).click();
+  await page.getByText('New sealing keys').last().waitFor();
+  await connected(page);
+}
+
+const wire = (page, id) => page.locator(`#messages [data-id="${id}"] .wire summary`);
+
+test('the switch has messages sealed, and shows their bytes beside the text', LIMIT, async (t) => {
+  const { server, context, problems } = await setting(t);
+  const page = await open(context, server.line.page, problems);
+  await connected(page);
+  const clear = await server.push('n', 'in clear');
+  await acked(page, clear.id);
+  await seal(page);
+  const short = await server.push('otp', 123456, { seal: 'crt' });
+  const long = await server.push('n', { text: 'long '.repeat(400) });
+  await acked(page, long.id);
+  assert.deepEqual((await rows(page)).map((r) => r.topic), ['n', 'otp', 'n']);
+  assert.equal(await wire(page, clear.id).count(), 0);
+  assert.equal(await wire(page, short.id).textContent(), '1100 bytes on the wire');
+  assert.match(await wire(page, long.id).textContent(), /^3\d{3} bytes on the wire$/);
+  const history = await (await server.call('GET', `/v1/clients/${server.line.client_id}/messages`)).json();
+  assert.deepEqual(history.messages.map((e) => [e.seq, 'data' in (e.message ?? {})]), [['1', true], ['2', false], ['3', false]]);
+  await wire(page, short.id).click();
+  await page.screenshot({ path: join(shots, 'sealed.png'), fullPage: true });
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  assert.deepEqual(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target).join(', ')}`), []);
+  // And off again: what is pushed then comes in clear.
+  await page.getByRole('button', { name: 'Sealed', exact: true }).click();
+  await page.locator('#seal[aria-pressed="false"]').waitFor();
+  await connected(page);
+  const after = await server.push('n', 'in clear again');
+  await acked(page, after.id);
+  assert.equal(await wire(page, after.id).count(), 0);
+  assert.deepEqual(problems, []);
+  t.diagnostic(`screenshot ${join(shots, 'sealed.png')}`);
+});
+
+test('what was sealed while the page was closed and the server killed opens after a reload', LIMIT, async (t) => {
+  const { server, context, problems } = await setting(t);
+  const first = await open(context, server.line.page, problems);
+  await connected(first);
+  await seal(first);
+  await acked(first, (await server.push('n', 0)).id);
+  await first.close();
+  await server.offline();
+  const ids = [(await server.push('n', 1, { seal: 'crt' })).id];
+  await server.kill();
+  await server.start();
+  ids.push((await server.push('n', { text: 'x'.repeat(3000) }, { seal: 'crt' })).id);
+  const second = await open(context, server.line.page, problems);
+  await acked(second, ids[1]);
+  assert.deepEqual((await rows(second)).map((r) => [r.id, r.replayed]), ids.map((id) => [id, true]));
+  for (const id of ids) assert.equal(await wire(second, id).count(), 1);
+  assert.deepEqual(problems, []);
+});
+
+test('two browsers in one shard: one frame for both, one goes offline and back', LIMIT, async (t) => {
+  const { server, context, problems } = await setting(t);
+  const page = await open(context, server.line.page, problems);
+  await connected(page);
+  await seal(page);
+  // The second is a client of its own, on a page of the same server.
+  const response = await server.call('POST', '/v1/clients', {});
+  const other = await response.json();
+  const apart = await browser.newContext();
+  t.after(() => apart.close());
+  const guest = await apart.newPage();
+  await guest.goto(server.line.url + '/client/sunzi.js'); // the live page would be the first one's client
+  const start = ([url, token, serverKey]) => new Promise((resolve, reject) => {
+    import('/client/sunzi.js').then(({ connect }) => {
+      window.got = [];
+      window.frames = [];
+      window.client = connect(url, { token, seal: 'crt', serverKey, cursors: 'indexeddb' });
+      window.client.on('*', (m) => window.got.push([m.topic, m.data, m.sealed]));
+      window.client.when('sealed', (f) => window.frames.push([f.bytes.length, f.cover]));
+      window.client.when('keys', resolve);
+      window.client.when('state', (e) => e.to === 'FAILED' && reject(new Error(e.reason || String(e.error))));
+    }, reject);
+  });
+  const args = [`${server.line.ws_url}/${other.client_id}`.replace(/^ws/, 'ws'), other.token, server.line.seal_key];
+  await guest.evaluate(start, args);
+  const to = { clients: [server.line.client_id, other.client_id] };
+  const both = await server.push('both', { text: 'y'.repeat(2000) }, { to, seal: 'crt' });
+  await acked(page, both.id);
+  await guest.waitForFunction(() => window.got.length === 1);
+  const mine = await server.push('mine', 7, { seal: 'crt' });
+  await acked(page, mine.id);
+  await guest.waitForFunction(() => window.frames.some(([, cover]) => cover)); // it got the frame, and nothing in it
+  await page.getByRole('button', { name: 'Go offline' }).click();
+  await page.locator('#state[data-state="CLOSED"]').waitFor();
+  const away = await server.push('away', 8, { to, seal: 'crt' });
+  await guest.waitForFunction(() => window.got.length === 2);
+  await page.getByRole('button', { name: 'Go online' }).click();
+  await acked(page, away.id);
+  assert.deepEqual(await guest.evaluate(() => window.got.map(([topic, , sealed]) => [topic, sealed])), [['both', true], ['away', true]]);
+  assert.deepEqual((await rows(page)).map((r) => r.topic), ['both', 'mine', 'away']);
+  assert.deepEqual(problems, []);
+});

@@ -1,0 +1,177 @@
+package wsclient
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/sunzi-push/sunzi/api/wire"
+	"github.com/sunzi-push/sunzi/crt"
+	"github.com/sunzi-push/sunzi/crt/residue"
+)
+
+// keyring is everything that the client opens sealed frames with. Owned by the
+// goroutine of Client.Run.
+type keyring struct {
+	key      string // of the store; empty: nothing was loaded
+	who      crt.Who
+	gens     []*generation // newest first
+	channels *crt.Ring     // has channel secrets alone
+}
+
+// generation is the keys of one handshake, in a ring of their own: so it is
+// known which keys opened a frame, and which are needed no longer.
+type generation struct {
+	keys *crt.Keys
+	ring *crt.Ring
+}
+
+func (k *keyring) add(keys *crt.Keys) *generation {
+	g := &generation{keys, new(crt.Ring)}
+	g.ring.Add(keys)
+	k.gens = slices.Insert(k.gens, 0, g)
+	k.retire(min(len(k.gens), wire.MaxSealHeld))
+	return g
+}
+
+// retire wipes the generations from that place on, and answers whether there
+// were any.
+func (k *keyring) retire(from int) bool {
+	for _, g := range k.gens[from:] {
+		g.keys.Wipe()
+	}
+	some := from < len(k.gens)
+	k.gens = slices.Delete(k.gens, from, len(k.gens))
+	return some
+}
+
+// held are the generations, for hello.
+func (k *keyring) held() []uint32 {
+	var all []uint32
+	for _, g := range k.gens {
+		if n := g.keys.Grant().Generation; !slices.Contains(all, n) {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// holds reports whether there are keys of the generation, of that kind.
+func (k *keyring) holds(n uint32, kind crt.Kind) bool {
+	return slices.ContainsFunc(k.gens, func(g *generation) bool {
+		grant := g.keys.Grant()
+		return n != 0 && grant.Generation == n && (grant.Modulus == nil) == (kind == crt.KindAEAD)
+	})
+}
+
+// prune wipes generations that the server never completed: it says that an
+// earlier one is the newest. They would take the room of those that matter.
+func (k *keyring) prune(newest uint32) {
+	k.gens = slices.DeleteFunc(k.gens, func(g *generation) bool {
+		late := g.keys.Grant().Generation > newest
+		if late {
+			g.keys.Wipe()
+		}
+		return late
+	})
+}
+
+// modeAt is where a frame says its mode, and periodAt its key period.
+const (
+	modeAt   = 3
+	periodAt = 12
+)
+
+// open opens what came in one binary message. The generation is nil where
+// none opened it.
+func (k *keyring) open(b []byte) (crt.Opened, *generation, error) {
+	if _, f := crt.CutPrefix(b); len(f) > modeAt && crt.Mode(f[modeAt]) == crt.Channel {
+		o, err := k.channels.Open(b)
+		return o, nil, err
+	}
+	for _, g := range k.gens {
+		if o, err := g.ring.Open(b); err == nil {
+			if o.Channel != nil {
+				k.channels.AddChannel(o.Channel)
+			}
+			return o, g, nil
+		}
+	}
+	return crt.Opened{}, nil, crt.ErrOpen
+}
+
+// What is kept. The names are short for the sake of a thousand channels.
+type (
+	savedKeys struct {
+		Generations []savedGeneration `json:"generations"`
+		Channels    []savedChannel    `json:"channels,omitempty"`
+	}
+	savedGeneration struct {
+		Generation  uint32 `json:"generation"`
+		Period      uint32 `json:"period"`
+		Shard       uint64 `json:"shard,string"`
+		Slot        int    `json:"slot"`
+		Slots       int    `json:"slots"`
+		Width       int    `json:"width,omitempty"` // bits of the modulus; zero: aead
+		C           []byte `json:"c,omitempty"`
+		ChainPeriod uint32 `json:"chain_period"`
+		Chain       []byte `json:"chain"`
+	}
+	savedChannel struct {
+		Channel uint64 `json:"channel,string"`
+		Epoch   uint32 `json:"epoch"`
+		Name    string `json:"name"`
+		Secret  []byte `json:"secret"`
+	}
+)
+
+func (k *keyring) marshal() ([]byte, error) {
+	var s savedKeys
+	for _, g := range k.gens {
+		grant, chain := g.keys.Grant(), g.keys.Chain()
+		one := savedGeneration{Generation: grant.Generation, Period: grant.Period, Shard: grant.Shard, Slot: grant.Slot,
+			Slots: grant.Slots, ChainPeriod: chain.Period, Chain: chain.Key[:]}
+		if grant.Modulus != nil {
+			one.Width, one.C = grant.Modulus.Width(), grant.Modulus.AppendC(nil)
+		}
+		s.Generations = append(s.Generations, one)
+	}
+	for _, c := range k.channels.Channels() {
+		s.Channels = append(s.Channels, savedChannel{c.Channel, c.Epoch, c.Name, c.Secret[:]})
+	}
+	return json.Marshal(s)
+}
+
+// errSavedKeys says nothing of what was read: it is secret.
+var errSavedKeys = errors.New("what is kept of the keys can't be read")
+
+func (k *keyring) unmarshal(state []byte) error {
+	var s savedKeys
+	if json.Unmarshal(state, &s) != nil {
+		return errSavedKeys
+	}
+	k.gens, k.channels = nil, new(crt.Ring)
+	for _, one := range s.Generations[:min(len(s.Generations), wire.MaxSealHeld)] {
+		if len(one.Chain) != crt.KeySize {
+			return errSavedKeys
+		}
+		grant := crt.Grant{Generation: one.Generation, Period: one.Period, Shard: one.Shard, Slot: one.Slot, Slots: one.Slots}
+		if one.Width != 0 {
+			m, err := residue.NewModulus(one.Width, one.C)
+			if err != nil {
+				return errSavedKeys
+			}
+			grant.Modulus = m
+		}
+		g := &generation{crt.RestoreKeys(k.who, grant, crt.Chain{Period: one.ChainPeriod, Key: [crt.KeySize]byte(one.Chain)}), new(crt.Ring)}
+		g.ring.Add(g.keys)
+		k.gens = append(k.gens, g)
+	}
+	for _, c := range s.Channels {
+		if len(c.Secret) != crt.KeySize {
+			return errSavedKeys
+		}
+		k.channels.AddChannel(&crt.ChannelKey{Channel: c.Channel, Epoch: c.Epoch, Name: c.Name, Secret: [crt.KeySize]byte(c.Secret)})
+	}
+	return nil
+}

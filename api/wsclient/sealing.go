@@ -1,0 +1,358 @@
+package wsclient
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/sunzi-push/sunzi/api/wire"
+	"github.com/sunzi-push/sunzi/crt"
+)
+
+// The sealings of [Config.Seal].
+const (
+	SealCRT  = "crt"  // one x for the clients of a shard
+	SealAEAD = "aead" // frames of this client alone
+)
+
+// Conditions of sealing that end a run.
+var (
+	// ErrNotSealed: the server does not seal for this client, or sent a
+	// message that is not sealed.
+	ErrNotSealed = errors.New("wsclient: the server does not seal, and plain messages are not allowed")
+	// ErrServerKey: the server's identity key is not [Config.ServerKey].
+	ErrServerKey = errors.New("wsclient: the server has another identity key than the one that is pinned")
+	// ErrUnopened is the error of [KindFailed] for a sealed message that could
+	// not be opened.
+	ErrUnopened = errors.New("wsclient: a sealed message did not open")
+)
+
+// codeUnopened is the dead letter's code of what did not open
+// (api/wire/SPEC.md section 9).
+const codeUnopened = -1
+
+// Times of handshakes: a new one heals keys that were stolen without being
+// noticed (crt/SPEC.md section 3).
+const (
+	sealEvery    = 24 * time.Hour
+	sealRetry    = time.Hour
+	sealDeadline = 10 * time.Second
+)
+
+// SealStats is what became of sealed frames since the client was made.
+type SealStats struct {
+	Sealed        uint64 // opened, covers among them
+	Covers        uint64 // without a message
+	DecryptFailed uint64 // did not open
+	Generation    uint32 // of the newest keys; zero: there are none
+}
+
+type sealCounts struct {
+	sealed, covers, failed atomic.Uint64
+	generation             atomic.Uint32
+}
+
+// SealStats tells how sealed frames fared.
+func (c *Client) SealStats() SealStats {
+	n := &c.seals
+	return SealStats{n.sealed.Load(), n.covers.Load(), n.failed.Load(), n.generation.Load()}
+}
+
+// sealing is a connection's part of it.
+type sealing struct {
+	timer    *time.Timer          // the next handshake, or the deadline of a step
+	hello    *crt.ClientHandshake // waits for seal_welcome
+	fresh    *generation          // its keys; waits for sealed
+	usable   bool                 // the client holds the newest keys
+	replayed bool                 // replay_complete has come
+	unopened uint64               // frames that did not open since the last place
+	marks    []mark               // not yet acked
+	last     mark
+}
+
+// mark is where messages under other keys than before begin.
+type mark struct {
+	seq    uint64
+	gen    *generation
+	period uint32
+}
+
+func (s *session) kind() crt.Kind {
+	if s.cfg.Seal == SealAEAD {
+		return crt.KindAEAD
+	}
+	return crt.KindCRT
+}
+
+// loadKeys reads the client's keys once it is known who it is. Without them
+// nothing goes on: they would be overwritten.
+func (s *session) loadKeys(ctx context.Context, realm, clientID string) *ending {
+	key := storeKey(s.origin, realm, clientID)
+	if s.cfg.Seal == "" || clientID == "" || s.keys.key == key {
+		return nil
+	}
+	fresh := keyring{who: crt.NameHash(realm, clientID), channels: new(crt.Ring)}
+	state, ok, err := s.cfg.SealKeys.Load(ctx, key)
+	if err == nil && ok {
+		err = fresh.unmarshal(state)
+	}
+	if err != nil {
+		return s.keysFailed(err)
+	}
+	fresh.key = key
+	s.keys = fresh
+	s.tellGeneration()
+	return nil
+}
+
+func (s *session) tellGeneration() {
+	var n uint32
+	if len(s.keys.gens) > 0 {
+		n = s.keys.gens[0].keys.Grant().Generation
+	}
+	s.seals.generation.Store(n)
+}
+
+// saveKeys outlives the run's end, as the cursor does.
+func (s *session) saveKeys() error {
+	state, err := s.keys.marshal()
+	if err != nil {
+		return err
+	}
+	defer clear(state)
+	return s.cfg.SealKeys.Save(context.Background(), s.keys.key, state)
+}
+
+func (s *session) keysFailed(err error) *ending {
+	s.notify(Event{Kind: KindSealKeys, Err: err})
+	end := s.leave("the store of sealing keys failed")
+	end.Err = fmt.Errorf("the store of sealing keys failed: %w", err)
+	return end
+}
+
+// refuse ends the run: it would not get better by trying again.
+func (s *session) refuse(err error) *ending {
+	s.t.Close(1000, "")
+	return &ending{Failure: &Failure{Err: err}, giveUp: true}
+}
+
+// checkSeal looks at what welcome offers, before anything of the connection
+// counts.
+func (s *session) checkSeal(ctx context.Context, w *wire.Welcome) *ending {
+	switch {
+	case s.cfg.Seal == "":
+		return nil
+	case w.Seal == "" && s.cfg.AllowPlain:
+		return s.loadKeys(ctx, w.Realm, w.ClientID) // for what was sealed before
+	case w.Seal != s.cfg.Seal:
+		return s.refuse(ErrNotSealed)
+	case !bytes.Equal(w.SealKey, s.cfg.ServerKey):
+		return s.refuse(ErrServerKey)
+	}
+	if end := s.loadKeys(ctx, w.Realm, w.ClientID); end != nil {
+		return end
+	}
+	s.keys.prune(w.SealGeneration)
+	s.seal.usable = s.keys.holds(w.SealGeneration, s.kind())
+	s.tellGeneration()
+	return nil
+}
+
+// startSealing makes a handshake where the newest keys are missing, and times
+// the next one.
+func (s *session) startSealing(w *wire.Welcome) *ending {
+	switch {
+	case s.cfg.Seal == "" || w.Seal == "":
+		return nil
+	case !s.seal.usable:
+		return s.handshake()
+	case s.sealedAt.IsZero():
+		s.sealedAt = time.Now() // by an earlier process, nobody knows when
+	}
+	s.seal.timer.Reset(max(time.Until(s.sealedAt.Add(sealEvery)), 0))
+	return nil
+}
+
+func (s *session) handshake() *ending {
+	h, hello, err := crt.NewHandshake(crt.X25519MLKEM768, s.kind(), s.keys.who, s.cfg.ServerKey, rand.Reader)
+	if err != nil {
+		return s.refuse(err)
+	}
+	s.seal.hello, s.seal.fresh = h, nil
+	s.seal.timer.Reset(sealDeadline)
+	return s.send(&wire.ClientMessage{Type: wire.TypeSealHello, Handshake: hello})
+}
+
+// sealDue is the timer.
+func (s *session) sealDue() *ending {
+	if s.shaking() {
+		return s.leave("the handshake was not answered")
+	}
+	return s.handshake()
+}
+
+func (s *session) shaking() bool { return s.seal.hello != nil || s.seal.fresh != nil }
+
+// sealWelcomed goes on with a handshake. The keys are kept before they are
+// confirmed: from then on messages are sealed for them.
+func (s *session) sealWelcomed(welcome []byte) *ending {
+	h := s.seal.hello
+	if h == nil {
+		return nil
+	}
+	s.seal.hello = nil
+	keys, confirm, err := h.Finish(welcome)
+	if err != nil {
+		end := s.leave("the handshake failed")
+		end.Err = err
+		return end
+	}
+	s.seal.fresh = s.keys.add(keys)
+	if err := s.saveKeys(); err != nil {
+		return s.keysFailed(err)
+	}
+	s.seal.timer.Reset(sealDeadline)
+	return s.send(&wire.ClientMessage{Type: wire.TypeSealConfirm, Handshake: confirm})
+}
+
+func (s *session) sealed(generation uint32) *ending {
+	g := s.seal.fresh
+	if g == nil {
+		return nil
+	}
+	if g.keys.Grant().Generation != generation {
+		return s.leave("another handshake was confirmed")
+	}
+	s.seal.fresh, s.seal.usable, s.sealedAt = nil, true, time.Now()
+	s.seal.timer.Reset(sealEvery)
+	s.tellGeneration()
+	s.notify(Event{Kind: KindSealed, Generation: generation})
+	return nil
+}
+
+// sealRefused takes an error for the answer to a handshake. With keys that are
+// good still there is time.
+func (s *session) sealRefused() *ending {
+	s.seal.hello, s.seal.fresh = nil, nil
+	if !s.seal.usable {
+		return s.leave("the handshake was refused")
+	}
+	s.seal.timer.Reset(sealRetry)
+	return nil
+}
+
+// isSealed tells a sealed frame from the messages of either sub-protocol: none
+// of those begins so.
+func isSealed(p []byte) bool { return len(p) >= 2 && p[0] == 'C' && (p[1] == 'B' || p[1] == 'P') }
+
+// frame takes a sealed frame.
+func (s *session) frame(p []byte) *ending {
+	if s.welcomed.IsZero() {
+		return s.leave("a sealed frame before welcome")
+	}
+	o, g, err := s.keys.open(p)
+	if err != nil {
+		s.seal.unopened++
+		s.seals.failed.Add(1)
+		return nil
+	}
+	s.seals.sealed.Add(1)
+	switch {
+	case o.Channel != nil:
+		if err := s.saveKeys(); err != nil { // before a message that needs it can be acked
+			return s.keysFailed(err)
+		}
+		return nil
+	case o.Message == nil:
+		s.seals.covers.Add(1)
+		return nil
+	}
+	if !s.expected(o.Seq, o.Seq) {
+		return s.leave("a hole in the sequence")
+	}
+	if o.Seq != 0 && g != nil {
+		s.mark(mark{o.Seq, g, binary.BigEndian.Uint32(p[periodAt:])})
+	}
+	d, err := wire.DecodeSealed(o.Message)
+	if err != nil { // it opens, and is none of ours: its place is known
+		s.seals.failed.Add(1)
+		if o.Seq != 0 {
+			s.lost(o.Seq, o.Seq)
+		}
+		return nil
+	}
+	d.Seq, d.Replayed = o.Seq, o.Seq != 0 && !s.seal.replayed
+	m := newMessage(d)
+	m.Sealed = true
+	s.inbox.put(item{m: m, size: int64(len(p))})
+	return nil
+}
+
+// explained takes the places before to as failed where no more are missing
+// than frames did not open.
+func (s *session) explained(to uint64) bool {
+	if to <= s.next || to-s.next > s.seal.unopened {
+		return false
+	}
+	s.lost(s.next, to-1)
+	s.next, s.seal.unopened = to, 0
+	return true
+}
+
+// lost puts places whose messages did not open in the inbox.
+func (s *session) lost(from, to uint64) {
+	s.inbox.put(item{e: Event{Kind: KindFailed, From: from, To: to, Code: codeUnopened, Err: ErrUnopened}})
+}
+
+// replayEnded is replay_complete.
+func (s *session) replayEnded(seq uint64) *ending {
+	s.seal.replayed = true
+	if s.seal.unopened > 0 && seq >= s.next && !s.explained(seq+1) {
+		return s.leave("a hole in the sequence")
+	}
+	return nil
+}
+
+// mark notes where messages under other keys begin.
+func (s *session) mark(m mark) {
+	if m.gen == s.seal.last.gen && m.period == s.seal.last.period {
+		return
+	}
+	s.seal.last = m
+	s.seal.marks = append(s.seal.marks, m)
+}
+
+// forget forgets the keys of everything that is acked, which was saved before:
+// mailboxes are in the order in which they were sealed.
+func (s *session) forget(acked uint64) {
+	var m mark
+	for len(s.seal.marks) > 0 && s.seal.marks[0].seq <= acked {
+		m = s.seal.marks[0]
+		s.seal.marks = s.seal.marks[1:]
+	}
+	if m.gen == nil {
+		return
+	}
+	changed := false
+	for i, g := range s.keys.gens {
+		if g == m.gen {
+			changed = s.keys.retire(i + 1)
+			break
+		}
+	}
+	if m.period > m.gen.keys.Chain().Period {
+		m.gen.keys.Forget(m.period)
+		changed = true
+	}
+	if !changed {
+		return
+	}
+	if err := s.saveKeys(); err != nil { // what is kept opens more than it should, and nothing less
+		s.notify(Event{Kind: KindSealKeys, Err: err})
+	}
+}

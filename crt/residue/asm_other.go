@@ -1,0 +1,12 @@
+//go:build !amd64 || purego
+
+package residue
+
+const (
+	haveFMA = false
+	haveADX = false
+)
+
+func fmaGroup(*int64, *float64, *float64, int, int) { panic("residue: no vector kernel") }
+
+func addMul4ADX(*word, *word, int, *[4]word, word) word { panic("residue: no kernel") }

@@ -1,0 +1,5 @@
+//go:build !amd64 || purego
+
+package residue
+
+func withoutADX(f func()) { f() }

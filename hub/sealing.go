@@ -1,0 +1,155 @@
+package hub
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/sunzi-push/sunzi/api/wire"
+	"github.com/sunzi-push/sunzi/hub/frame"
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// Sealing on a connection (api/wire/SPEC.md section 9): the handshake's
+// messages, which are opaque here, and sealed frames, which are passed on as
+// they are.
+
+// sealing is what a session has of it.
+type sealing struct {
+	mode    push.SealMode  // as welcome offered; empty: none
+	pending push.Handshake // waits for the client's confirmation; nil: none
+	busy    bool           // the backend is at work on a step
+	quota   int64          // of handshakes: theoretical arrival time, ns of the loop's clock
+}
+
+// Handshakes cost an agreement of keys and a transaction each: so many at
+// once, and one in so long.
+const (
+	sealBurst    = 4
+	sealInterval = int64(15 * time.Second)
+)
+
+// sealReply is the backend's answer to either step.
+type sealReply struct {
+	welcome    []byte
+	handshake  push.Handshake
+	generation uint32
+	err        error
+}
+
+func (c *conn) seals() *sealing {
+	if c.rare == nil {
+		c.rare = new(rare)
+	}
+	if c.rare.sealing == nil {
+		c.rare.sealing = new(sealing)
+	}
+	return c.rare.sealing
+}
+
+// sealHello begins a handshake; one that waits for its confirmation is given
+// up for it.
+func (c *conn) sealHello(hello []byte) {
+	if c.phase != phaseOpen {
+		c.complain(push.CodeInvalidField, "seal_hello comes after welcome")
+		return
+	}
+	s := c.seals()
+	if s.busy {
+		c.complain(push.CodeRateLimited, "a handshake is under way")
+		return
+	}
+	at := max(s.quota, c.loop.mono)
+	if at-c.loop.mono > (sealBurst-1)*sealInterval {
+		c.complain(push.CodeRateLimited, "too many handshakes on this connection")
+		return
+	}
+	s.quota, s.busy, s.pending = at+sealInterval, true, nil
+	c.loop.hub.serving().SealHello(c.identity(), hello, func(welcome []byte, h push.Handshake, err error) {
+		c.loop.post(command{c: c, kind: cmdSealWelcome, x: sealReply{welcome: welcome, handshake: h, err: err}})
+	})
+}
+
+func (c *conn) sealWelcome(r sealReply) {
+	s := c.seals()
+	s.busy = false
+	if r.err != nil {
+		c.complainOf(r.err)
+		return
+	}
+	s.pending = r.handshake
+	c.answer(wire.TypeSealWelcome, func(dst []byte, codec wire.Codec) []byte {
+		return wire.AppendSealWelcome(dst, codec, r.welcome)
+	})
+}
+
+// sealConfirm completes the handshake that waits, or ends it.
+func (c *conn) sealConfirm(confirm []byte) {
+	if c.rare == nil || c.rare.sealing == nil || c.rare.sealing.pending == nil {
+		c.complain(push.CodeInvalidField, "there is no handshake to confirm")
+		return
+	}
+	s := c.rare.sealing
+	h := s.pending
+	s.pending, s.busy = nil, true
+	c.loop.hub.serving().SealConfirm(c.identity(), h, confirm, func(generation uint32, err error) {
+		c.loop.post(command{c: c, kind: cmdSealed, x: sealReply{generation: generation, err: err}})
+	})
+}
+
+func (c *conn) sealed(r sealReply) {
+	c.seals().busy = false
+	if r.err != nil {
+		c.complainOf(r.err)
+		return
+	}
+	c.answer(wire.TypeSealed, func(dst []byte, codec wire.Codec) []byte {
+		return wire.AppendSealComplete(dst, codec, r.generation)
+	})
+}
+
+func (c *conn) complainOf(err error) {
+	e := push.AsError(err)
+	c.complain(e.Code, e.Message)
+}
+
+// sealPrefix is what stands before a sequence that is outside the seal
+// (crt/SPEC.md section 5.4).
+const sealPrefix = "CP"
+
+// putSealed sends a sealed frame, binary whatever the codec: parts that
+// others share, copied nowhere but into the cork.
+func (c *conn) putSealed(m *push.Sealed, seq uint64) bool {
+	l := c.loop
+	n := len(m.Head) + len(m.Body)
+	prefixed := m.Channel && seq > 0
+	if prefixed {
+		n += len(sealPrefix) + 8
+	}
+	l.cork = frame.AppendHeader(l.cork, frame.Binary, n)
+	if prefixed {
+		l.cork = binary.BigEndian.AppendUint64(append(l.cork, sealPrefix...), seq)
+	}
+	l.cork = append(append(l.cork, m.Head...), m.Body...)
+	if seq > 0 {
+		l.count.sealed.Add(1)
+	} else {
+		l.count.covers.Add(1)
+	}
+	return c.put(wire.TypeMessage)
+}
+
+// isUp reports whether a client that seals what it sends sent this. No message
+// of either sub-protocol is binary and begins so.
+func (c *conn) isUp(ev frame.Event) bool {
+	return ev.Op == frame.Binary && len(ev.Payload) >= 2 && ev.Payload[0] == 'C' && ev.Payload[1] == 'B' &&
+		c.rare != nil && c.rare.sealing != nil && c.rare.sealing.mode == push.SealAEAD
+}
+
+// up is where sealed messages of clients will be opened (crt/SPEC.md section
+// 5.6): by the backend, in order, before they are acted on like others. Until
+// there is a port for it they are refused without ending the connection.
+func (c *conn) up(_ []byte) {
+	c.loop.count.in[wire.TypeUnknown].Add(1)
+	c.said()
+	c.complain(push.CodeInvalidField, "this server does not open sealed messages of clients")
+}

@@ -1,0 +1,256 @@
+// Package seal decides what is sealed with whom, and does it: it is what
+// package push calls Sealing and Sealer, on package crt (whose SPEC.md names the
+// sections below).
+//
+// Read first: [Service]. It may be called from any goroutine. It keeps nothing
+// but caches: keys are the store's, wrapped by a key that the store does not
+// have.
+package seal
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/sunzi-push/sunzi/crt"
+	"github.com/sunzi-push/sunzi/crt/residue"
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// Config is what a [Service] needs.
+type Config struct {
+	Identity *crt.Identity
+	Wrapper  *crt.Wrapper
+	// Encode appends a message's body (see [push.BuildBody]) as it stands in a
+	// seal (section 6).
+	Encode func(dst, body []byte) ([]byte, error)
+	// Bits is the width of a modulus, Slots how many clients share a shard
+	// (section 1.2). Zero: 512 and 16.
+	Bits, Slots int
+	// NoCRT and NoAEAD are kinds that are not offered.
+	NoCRT, NoAEAD bool
+}
+
+// Service makes clients' keys and seals for them. Make one for each start of a
+// process: it holds the process's sealer.
+type Service struct {
+	cfg    Config
+	keys   push.SealKeys // set by [Service.Keep]
+	sealer *crt.Sealer
+	pool   *residue.Pool
+
+	mu     sync.Mutex
+	shards map[int64]ready // guarded by mu
+}
+
+// ready is a shard that was made to seal with.
+type ready struct {
+	version int64
+	shard   *crt.Shard
+}
+
+const (
+	// primesReady is how many primes are kept for clients that join.
+	primesReady = 256
+	// shardsKept bounds the cache: some 30 KiB each.
+	shardsKept = 1024
+)
+
+// New makes a service. [Service.Keep] has to be called before it makes keys,
+// Close when it is not needed any more.
+func New(cfg Config) *Service {
+	if cfg.Bits == 0 {
+		cfg.Bits = 512
+	}
+	if cfg.Slots == 0 {
+		cfg.Slots = 16
+	}
+	return &Service{cfg: cfg, sealer: crt.NewSealer(), pool: residue.NewPool(cfg.Bits, primesReady), shards: make(map[int64]ready)}
+}
+
+// Keep says where keys are kept.
+func (s *Service) Keep(keys push.SealKeys) { s.keys = keys }
+
+// Close stops the making of primes, and waits for it.
+func (s *Service) Close() { s.pool.Close() }
+
+// Public implements [push.Sealing].
+func (s *Service) Public() []byte { return s.cfg.Identity.Public() }
+
+// Offers implements [push.Sealing].
+func (s *Service) Offers(mode push.SealMode) bool {
+	return mode == push.SealCRT && !s.cfg.NoCRT || mode == push.SealAEAD && !s.cfg.NoAEAD
+}
+
+// Hold implements [push.Sealing].
+func (s *Service) Hold(ctx context.Context, key push.ClientKey, want push.SealMode, held []uint32) error {
+	return s.keys.Hold(ctx, key, want, held)
+}
+
+// handshake is one that waits for its confirmation.
+type handshake struct {
+	at      push.SealPlace
+	pending *crt.Pending
+	modulus *residue.Modulus // nil in aead
+}
+
+var kinds = map[crt.Kind]push.SealMode{crt.KindCRT: push.SealCRT, crt.KindAEAD: push.SealAEAD}
+
+// Begin implements [push.Sealing].
+func (s *Service) Begin(ctx context.Context, key push.ClientKey, hello []byte) ([]byte, push.Handshake, error) {
+	h, err := crt.ParseHello(hello)
+	if err != nil || h.Who != crt.NameHash(key.Realm, key.ID) {
+		return nil, nil, push.Errorf(push.CodeInvalidField, "seal_hello is not one of this client's: see crt/SPEC.md, section 3")
+	}
+	if !s.Offers(kinds[h.Kind]) {
+		return nil, nil, push.Errorf(push.CodeInvalidField, "this server does not offer seal %q", kinds[h.Kind])
+	}
+	at, err := s.keys.Reserve(ctx, key, kinds[h.Kind], s.cfg.Bits, s.cfg.Slots)
+	if err != nil {
+		return nil, nil, err
+	}
+	hs := &handshake{at: at}
+	g := crt.Grant{Generation: at.Generation, Period: at.Period}
+	if h.Kind == crt.KindCRT {
+		hs.modulus = s.pool.Take()
+		g.Shard, g.Slot, g.Slots, g.Modulus = uint64(at.Shard), at.Slot, at.Slots, hs.modulus //nolint:gosec // G115: a name
+	}
+	welcome, pending, err := s.cfg.Identity.Answer(h, g, rand.Reader)
+	if err != nil {
+		return nil, nil, push.Errorf(push.CodeInvalidField, "seal_hello can't be answered: a key in it is none")
+	}
+	hs.pending = pending
+	return welcome, hs, nil
+}
+
+// Complete implements [push.Sealing].
+func (s *Service) Complete(ctx context.Context, key push.ClientKey, h push.Handshake, confirm []byte) (uint32, error) {
+	hs, ok := h.(*handshake)
+	if !ok {
+		return 0, push.Errorf(push.CodeInvalidField, "seal_confirm without a handshake")
+	}
+	chain, err := hs.pending.Confirm(confirm)
+	if err != nil {
+		return 0, push.Errorf(push.CodeInvalidField, "seal_confirm does not confirm: the client and this server came to other keys")
+	}
+	defer chain.Wipe()
+	who := crt.NameHash(key.Realm, key.ID)
+	err = s.keys.Activate(ctx, key, hs.at, func(period uint32) ([]byte, error) {
+		c := chain
+		defer c.Wipe()
+		for c.Period < period {
+			c.Step()
+		}
+		return s.wrap(who, &c, hs.modulus), nil
+	})
+	return hs.at.Generation, err
+}
+
+// wrap is how a member's secret is kept: its chain key, then c (section 7).
+func (s *Service) wrap(who crt.Who, c *crt.Chain, m *residue.Modulus) []byte {
+	secret := append(make([]byte, 0, 256), c.Key[:]...)
+	if m != nil {
+		secret = m.AppendC(secret)
+	}
+	defer clear(secret)
+	return s.cfg.Wrapper.Wrap(nil, crt.LabelChain, who[:], secret)
+}
+
+// unwrap is the reverse.
+func (s *Service) unwrap(m *push.SealMember) (*crt.Member, error) {
+	who := crt.NameHash(m.Client.Realm, m.Client.ID)
+	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChain, who[:], m.Secret)
+	if err == nil && len(secret) < crt.KeySize {
+		err = crt.ErrOpen
+	}
+	if err != nil {
+		return nil, fmt.Errorf("seal: the keys of client %q can't be read: %w", m.Client, err)
+	}
+	defer clear(secret)
+	mem := &crt.Member{Who: who, Chain: crt.Chain{Period: m.Period, Key: [crt.KeySize]byte(secret)}}
+	if c := secret[crt.KeySize:]; len(c) > 0 {
+		if mem.Modulus, err = residue.NewModulus(16*len(c), c); err != nil {
+			return nil, fmt.Errorf("seal: the keys of client %q can't be read: %w", m.Client, err)
+		}
+	}
+	return mem, nil
+}
+
+// Step implements [push.Sealer].
+func (s *Service) Step(m *push.SealMember) ([]byte, error) {
+	mem, err := s.unwrap(m)
+	if err != nil {
+		return nil, err
+	}
+	defer mem.Chain.Wipe()
+	mem.Chain.Step()
+	return s.wrap(mem.Who, &mem.Chain, mem.Modulus), nil
+}
+
+// Wrap implements [push.Sealer].
+func (s *Service) Wrap(id int64, body []byte) []byte {
+	return s.cfg.Wrapper.Wrap(nil, crt.LabelBody, binary.BigEndian.AppendUint64(nil, uint64(id)), body) //nolint:gosec // G115: a name
+}
+
+// Unwrap implements [push.Sealer].
+func (s *Service) Unwrap(id int64, wrapped []byte) ([]byte, error) {
+	body, err := s.cfg.Wrapper.Unwrap(crt.LabelBody, binary.BigEndian.AppendUint64(nil, uint64(id)), wrapped) //nolint:gosec // G115: a name
+	if err != nil {
+		return nil, fmt.Errorf("seal: the body of push %d can't be read: %w", id, err)
+	}
+	return body, nil
+}
+
+// shard makes a shard to seal with, or finds it made.
+func (s *Service) shard(sh *push.SealShard) (*crt.Shard, error) {
+	s.mu.Lock()
+	r := s.shards[sh.ID]
+	s.mu.Unlock()
+	if r.shard != nil && r.version == sh.Version {
+		return r.shard, nil
+	}
+	made, err := s.makeShard(sh)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.shards {
+		if len(s.shards) < shardsKept {
+			break
+		}
+		delete(s.shards, id)
+	}
+	s.shards[sh.ID] = ready{sh.Version, made}
+	return made, nil
+}
+
+func (s *Service) makeShard(sh *push.SealShard) (*crt.Shard, error) {
+	if sh.Slots < 1 || sh.Slots > crt.MaxSlots {
+		return nil, fmt.Errorf("seal: shard %d has %d slots", sh.ID, sh.Slots)
+	}
+	if sh.Bits != s.cfg.Bits {
+		return nil, fmt.Errorf("seal: shard %d has moduli of %d bits: this server was set up for %d", sh.ID, sh.Bits, s.cfg.Bits)
+	}
+	members := make([]*crt.Member, sh.Slots)
+	for i := range sh.Members {
+		m := &sh.Members[i]
+		mem, err := s.unwrap(m)
+		if err != nil {
+			return nil, err
+		}
+		if m.Slot < 0 || m.Slot >= sh.Slots || members[m.Slot] != nil || mem.Modulus == nil {
+			return nil, errors.New("seal: a shard's members do not fit its slots")
+		}
+		members[m.Slot] = mem
+	}
+	return s.sealer.NewShard(uint64(sh.ID), sh.Period, members, s.pool.Take) //nolint:gosec // G115: a name
+}
+
+var (
+	_ push.Sealing = (*Service)(nil)
+	_ push.Sealer  = (*Service)(nil)
+)

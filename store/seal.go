@@ -1,0 +1,345 @@
+package store
+
+// What is sealed, in the transaction that takes its sequences: entries that a
+// commit group makes for sealing clients are gathered until it writes its
+// entries, and sealed together, a shard at a time. No plaintext of theirs is
+// written. The sealing itself is behind [push.Sealer].
+//
+// A shard's row is locked, so that nobody joins, leaves or steps meanwhile:
+// locks are taken in the order clients, shards.
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/base64"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// Values of client.seal and seal_key.kind.
+const (
+	sealNone = 0
+	sealCRT  = 1
+	sealAEAD = 2
+)
+
+var sealKinds = map[push.SealMode]int{push.SealCRT: sealCRT, push.SealAEAD: sealAEAD}
+
+func sealMode(kind int) push.SealMode {
+	switch kind {
+	case sealCRT:
+		return push.SealCRT
+	case sealAEAD:
+		return push.SealAEAD
+	}
+	return ""
+}
+
+// reasonNoKey is why a promised push was dropped for a client that has no keys
+// of the kind it requires.
+const reasonNoKey = "no_key"
+
+// keyPeriod is how long a key period lasts where something is sealed
+// (crt/SPEC.md, section 4).
+const keyPeriod = 15 * time.Minute
+
+// sealKind is how the client's entry is to be sealed, where the push says so;
+// false where the client lacks the keys that it requires.
+func (c *counter) sealKind(mode push.SealMode) (kind int, ok bool) {
+	switch mode {
+	case push.SealNone:
+		return sealNone, true
+	case push.SealCRT, push.SealAEAD:
+		return c.seal, c.seal == sealKinds[mode]
+	}
+	return c.seal, true
+}
+
+// sealEntries seals what the group's entries hold for sealing clients.
+func (t *tx) sealEntries() error {
+	shards := make(map[int64][]int)
+	var alone []int
+	for i := range t.entries {
+		switch r := &t.entries[i]; {
+		case r.sealFor == nil:
+		case r.sealFor.seal == sealCRT:
+			shards[r.sealFor.shard] = append(shards[r.sealFor.shard], i)
+		default:
+			alone = append(alone, i)
+		}
+	}
+	if len(shards) == 0 && len(alone) == 0 {
+		return nil
+	}
+	if t.sealing == nil {
+		t.sealing = t.cfg.Sealer.Group()
+	}
+	for _, id := range slices.Sorted(maps.Keys(shards)) {
+		if err := t.sealShard(id, shards[id]); err != nil {
+			return err
+		}
+	}
+	for _, i := range alone {
+		if err := t.sealAlone(&t.entries[i]); err != nil {
+			return err
+		}
+	}
+	return t.flushFrames()
+}
+
+func (t *tx) sealShard(id int64, entries []int) error {
+	sh, err := t.shard(id)
+	if err != nil {
+		return err
+	}
+	items := make([]push.SealItem, len(entries))
+	for i, n := range entries {
+		r := &t.entries[n]
+		items[i] = push.SealItem{Client: r.key, Slot: r.sealFor.slot, Seq: r.seq, Message: r.message}
+	}
+	frames, err := t.sealing.Shard(sh, items)
+	if err != nil {
+		return err
+	}
+	for i := range frames {
+		f := &frames[i]
+		for _, n := range f.Items {
+			t.framed(&t.entries[entries[n]], f)
+		}
+		t.keepFrame(f)
+		if !t.cfg.NoCovers {
+			t.cover(sh, f, items)
+		}
+	}
+	return nil
+}
+
+// covered is a frame with the members that it has nothing for.
+type covered struct {
+	message *push.Message
+	to      []push.ClientKey
+}
+
+func (t *tx) cover(sh *push.SealShard, f *push.SealedFrame, items []push.SealItem) {
+	in := make(map[int]bool, len(f.Items))
+	for _, n := range f.Items {
+		in[items[n].Slot] = true
+	}
+	var others []push.ClientKey
+	for i := range sh.Members {
+		if m := &sh.Members[i]; !in[m.Slot] {
+			others = append(others, m.Client)
+		}
+	}
+	if len(others) > 0 {
+		t.covers = append(t.covers, covered{&push.Message{Sent: t.now, Sealed: f.Sealed}, others})
+	}
+}
+
+// framed says that the entry's message is in the frame, and lets the client's
+// sessions hear so.
+func (t *tx) framed(r *entryRow, f *push.SealedFrame) {
+	r.frame, r.generation = f.ID[:], int64(r.sealFor.generation)
+	m := &push.Message{ID: r.message.ID, Sent: r.message.Sent, Sealed: f.Sealed}
+	t.hear(m, []push.Placement{{Client: r.key, Seq: r.seq}})
+}
+
+// frameRow is one row of seal_frame, bodyRows those of seal_body.
+type frameRow struct {
+	id   []byte
+	head []byte
+	body []byte
+}
+
+func (t *tx) keepFrame(f *push.SealedFrame) {
+	t.frames = append(t.frames, frameRow{f.ID[:], f.Sealed.Head, f.Sealed.Body})
+}
+
+// bodyHash is where a frame's header has its body's hash (crt/SPEC.md, section
+// 5).
+func bodyHash(head []byte) []byte { return head[44:76] }
+
+func (t *tx) flushFrames() error {
+	at := unixMS(t.now)
+	args := make([]any, 0, 3*len(t.frames))
+	var bodies []any
+	for _, f := range t.frames {
+		args = append(args, f.id, f.head, at)
+		if f.body == nil {
+			continue
+		}
+		hash := bodyHash(f.head)
+		if _, there := t.sealedBodies[[32]byte(hash)]; there {
+			continue
+		}
+		if t.sealedBodies == nil {
+			t.sealedBodies = make(map[[32]byte]struct{})
+		}
+		t.sealedBodies[[32]byte(hash)] = struct{}{}
+		bodies = append(bodies, hash, f.body, at)
+	}
+	t.frames = t.frames[:0]
+	if err := t.insert(`INSERT INTO seal_body (hash, body, sent) VALUES `, 3, bodies); err != nil {
+		return err
+	}
+	return t.insert(`INSERT INTO seal_frame (id, head, sent) VALUES `, 3, args)
+}
+
+// shard is a shard's row, locked, with its members, at the key period of now.
+// Indexes: seal_shard's primary key, seal_key_shard.
+func (t *tx) shard(id int64) (*push.SealShard, error) {
+	if sh := t.shards[id]; sh != nil {
+		return sh, nil
+	}
+	sh, began, err := t.lockShard(id)
+	if err != nil {
+		return nil, err
+	}
+	if unixMS(t.now)-began >= keyPeriod.Milliseconds() {
+		if err := t.stepShard(sh); err != nil {
+			return nil, err
+		}
+	}
+	if t.shards == nil {
+		t.shards = make(map[int64]*push.SealShard)
+	}
+	t.shards[id] = sh
+	return sh, nil
+}
+
+func (t *tx) lockShard(id int64) (*push.SealShard, int64, error) {
+	sh := &push.SealShard{ID: id}
+	var began int64
+	found, err := t.row(`SELECT version, period, began, bits, slots FROM seal_shard WHERE id = ?`+t.cfg.engine.forUpdate,
+		[]any{id}, &sh.Version, &sh.Period, &began, &sh.Bits, &sh.Slots)
+	if err == nil && !found {
+		err = push.Errorf(push.CodeInternal, "sealing shard %d is gone", id)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	if known := t.w.shards[id]; known != nil && known.Version == sh.Version {
+		return known, began, nil
+	}
+	rows, err := t.query(`SELECT realm, client_id, generation, slot, period, secret FROM seal_key WHERE shard = ? AND state = 1 ORDER BY slot`, id)
+	sh.Members, err = collect(rows, err, scanMember)
+	if err == nil {
+		t.w.keepShard(sh)
+	}
+	return sh, began, err
+}
+
+func scanMember(r *sql.Rows, m *push.SealMember) error {
+	return r.Scan(&m.Client.Realm, &m.Client.ID, &m.Generation, &m.Slot, &m.Period, &m.Secret)
+}
+
+// shardsKept bounds the writer's cache: about 4 KiB each.
+const shardsKept = 1 << 12
+
+// keepShard keeps a shard as it is committed: versions are random, so that one
+// of a transaction that was rolled back is never taken for another.
+func (w *writer) keepShard(sh *push.SealShard) {
+	if w.shards == nil {
+		w.shards = make(map[int64]*push.SealShard)
+	}
+	for id := range w.shards {
+		if len(w.shards) < shardsKept {
+			break
+		}
+		delete(w.shards, id)
+	}
+	w.shards[sh.ID] = sh
+}
+
+// stepShard goes to the next key period with all members: sh becomes another
+// shard. Index: seal_key's primary key.
+func (t *tx) stepShard(sh *push.SealShard) error {
+	next := *sh
+	next.Period++
+	next.Members = make([]push.SealMember, len(sh.Members))
+	for i, m := range sh.Members {
+		secret, err := t.cfg.Sealer.Step(&m)
+		if err != nil {
+			return err
+		}
+		m.Secret, m.Period = secret, next.Period
+		next.Members[i] = m
+		if err := t.exec(`UPDATE seal_key SET secret = ?, period = ? WHERE realm = ? AND client_id = ? AND generation = ?`,
+			secret, int64(m.Period), m.Client.Realm, m.Client.ID, int64(m.Generation)); err != nil {
+			return err
+		}
+	}
+	*sh = next
+	return t.changeShard(sh)
+}
+
+// changeShard gives the shard another version, and a period that begins now.
+// Members are read again.
+func (t *tx) changeShard(sh *push.SealShard) error {
+	sh.Version = rand.Int64() //nolint:gosec // G404: a name
+	delete(t.shards, sh.ID)
+	return t.exec(`UPDATE seal_shard SET version = ?, period = ?, began = ? WHERE id = ?`, sh.Version, int64(sh.Period), unixMS(t.now), sh.ID)
+}
+
+// sealAlone seals for a client of kind aead. Index: seal_key's primary key.
+func (t *tx) sealAlone(r *entryRow) error {
+	m := push.SealMember{Client: r.key, Generation: r.sealFor.generation}
+	var began int64
+	found, err := t.row(`SELECT period, began, secret FROM seal_key WHERE realm = ? AND client_id = ? AND generation = ? AND state = 1`+t.cfg.engine.forUpdate,
+		[]any{r.key.Realm, r.key.ID, int64(m.Generation)}, &m.Period, &began, &m.Secret)
+	if err == nil && !found {
+		err = push.Errorf(push.CodeInternal, "the sealing keys of client %q are gone", r.key.ID)
+	}
+	if err != nil {
+		return err
+	}
+	if unixMS(t.now)-began >= keyPeriod.Milliseconds() {
+		if m.Secret, err = t.cfg.Sealer.Step(&m); err != nil {
+			return err
+		}
+		m.Period++
+		if err := t.exec(`UPDATE seal_key SET secret = ?, period = ?, began = ? WHERE realm = ? AND client_id = ? AND generation = ?`,
+			m.Secret, int64(m.Period), unixMS(t.now), r.key.Realm, r.key.ID, int64(m.Generation)); err != nil {
+			return err
+		}
+	}
+	f, err := t.sealing.Client(&m, push.SealItem{Client: r.key, Seq: r.seq, Message: r.message})
+	if err != nil {
+		return err
+	}
+	t.framed(r, &f)
+	t.keepFrame(&f)
+	return nil
+}
+
+// wrappedMark begins a body that waits wrapped, and then is in base64: bodies in
+// clear are JSON objects.
+const wrappedMark = "wrapped:"
+
+// wrap is a body as it waits for its push to be placed.
+func (t *tx) wrap(id int64, body []byte) string {
+	if t.cfg.Sealer == nil {
+		return string(body)
+	}
+	return wrappedMark + base64.StdEncoding.EncodeToString(t.cfg.Sealer.Wrap(id, body))
+}
+
+// unwrap is the reverse.
+func (t *tx) unwrap(id int64, kept []byte) (body []byte, wrapped bool, err error) {
+	text, wrapped := bytes.CutPrefix(kept, []byte(wrappedMark))
+	if !wrapped {
+		return kept, false, nil
+	}
+	if t.cfg.Sealer == nil {
+		return nil, true, push.Errorf(push.CodeInternal, "push %d waits wrapped, and this server has no sealing keys: start it with those of the others", id)
+	}
+	b, err := base64.StdEncoding.AppendDecode(nil, text)
+	if err == nil {
+		b, err = t.cfg.Sealer.Unwrap(id, b)
+	}
+	return b, true, err
+}

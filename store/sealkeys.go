@@ -1,0 +1,324 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// Reserve implements [push.SealKeys].
+func (s *Store) Reserve(ctx context.Context, key push.ClientKey, kind push.SealMode, bits, slots int) (at push.SealPlace, err error) {
+	err = s.do(ctx, 500, func(t *tx) error {
+		c, err := t.client(key)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			return errNoClient(key)
+		}
+		if err := t.giveUp(c, func(_ uint32, state int) bool { return state == keyReserved }); err != nil {
+			return err
+		}
+		at = push.SealPlace{Kind: kind, Generation: c.sealLast + 1}
+		if kind == push.SealCRT {
+			if err := t.findSlot(&at, bits, slots); err != nil {
+				return err
+			}
+		}
+		c.sealLast = at.Generation
+		t.change(c)
+		return t.exec(`INSERT INTO seal_key (realm, client_id, generation, state, kind, shard, slot, period, began, secret) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?)`,
+			key.Realm, key.ID, int64(at.Generation), sealKinds[kind], at.Shard, at.Slot, int64(at.Period), unixMS(t.now), []byte{})
+	})
+	return at, err
+}
+
+// findSlot takes the lowest free slot of a shard that has one, or of a new one.
+// Indexes: seal_shard_free, seal_key_shard.
+func (t *tx) findSlot(at *push.SealPlace, bits, slots int) error {
+	at.Bits, at.Slots = bits, slots
+	found, err := t.row(`SELECT id, period FROM seal_shard WHERE bits = ? AND slots = ? AND members < ? ORDER BY members DESC LIMIT 1`+t.cfg.engine.forUpdate,
+		[]any{bits, slots, slots}, &at.Shard, &at.Period)
+	if err != nil {
+		return err
+	}
+	if !found {
+		at.Shard, at.Slot = rand.Int64()|1, 0 //nolint:gosec // G404: a name
+		return t.exec(`INSERT INTO seal_shard (id, version, period, began, bits, slots, members) VALUES (?, ?, 0, ?, ?, ?, 1)`,
+			at.Shard, rand.Int64(), unixMS(t.now), bits, slots) //nolint:gosec // G404: a name
+	}
+	rows, err := t.query(`SELECT slot FROM seal_key WHERE shard = ? ORDER BY slot`, at.Shard)
+	taken, err := collect(rows, err, func(r *sql.Rows, slot *int) error { return r.Scan(slot) })
+	if err != nil {
+		return err
+	}
+	for at.Slot < len(taken) && taken[at.Slot] == at.Slot {
+		at.Slot++
+	}
+	if at.Slot >= slots {
+		return errors.New("store: a sealing shard counts fewer members than it has")
+	}
+	return t.exec(`UPDATE seal_shard SET members = members + 1 WHERE id = ?`, at.Shard)
+}
+
+// giveUp deletes those of the client's keys that match, and frees their slots. A
+// shard that a member has left goes on in another key period. Index: seal_key's
+// primary key.
+func (t *tx) giveUp(c *counter, match func(generation uint32, state int) bool) error {
+	type row struct {
+		generation uint32
+		state      int
+		shard      int64
+	}
+	rows, err := t.query(`SELECT generation, state, shard FROM seal_key WHERE realm = ? AND client_id = ?`+t.cfg.engine.forUpdate,
+		c.key.Realm, c.key.ID)
+	found, err := collect(rows, err, func(r *sql.Rows, v *row) error { return r.Scan(&v.generation, &v.state, &v.shard) })
+	if err != nil {
+		return err
+	}
+	for _, v := range found {
+		if !match(v.generation, v.state) {
+			continue
+		}
+		if err := t.dropKey(c.key, v.generation, v.state, v.shard); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Values of seal_key.state.
+const (
+	keyReserved = 0
+	keyInUse    = 1
+)
+
+func (t *tx) dropKey(key push.ClientKey, generation uint32, state int, shard int64) error {
+	if err := t.exec(`DELETE FROM seal_key WHERE realm = ? AND client_id = ? AND generation = ?`, key.Realm, key.ID, int64(generation)); err != nil || shard == 0 {
+		return err
+	}
+	if err := t.exec(`UPDATE seal_shard SET members = members - 1 WHERE id = ?`, shard); err != nil || state == keyReserved {
+		return err
+	}
+	sh, err := t.freshShard(shard)
+	if err != nil {
+		return err
+	}
+	return t.stepShard(sh)
+}
+
+// freshShard is the shard as the transaction has left it, for a change.
+func (t *tx) freshShard(id int64) (*push.SealShard, error) {
+	delete(t.w.shards, id)
+	delete(t.shards, id)
+	sh, _, err := t.lockShard(id)
+	delete(t.w.shards, id) // it is not committed
+	return sh, err
+}
+
+// Activate implements [push.SealKeys].
+func (s *Store) Activate(ctx context.Context, key push.ClientKey, at push.SealPlace, secret func(period uint32) ([]byte, error)) error {
+	return s.do(ctx, 1000, func(t *tx) error {
+		c, err := t.client(key)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			return errNoClient(key)
+		}
+		// What the group has already made is sealed for the keys of before.
+		if err := t.flush(); err != nil {
+			return err
+		}
+		if err := t.unseal(c, at.Generation); err != nil {
+			return err
+		}
+		period := at.Period
+		var sh *push.SealShard
+		if at.Kind == push.SealCRT {
+			if sh, err = t.freshShard(at.Shard); err != nil {
+				return err
+			}
+			period = sh.Period
+		}
+		wrapped, err := secret(period)
+		if err != nil {
+			return err
+		}
+		n, err := t.execCount(`UPDATE seal_key SET state = 1, period = ?, began = ?, secret = ? WHERE realm = ? AND client_id = ? AND generation = ? AND state = 0`,
+			int64(period), unixMS(t.now), wrapped, key.Realm, key.ID, int64(at.Generation))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return push.Errorf(push.CodeInvalidField, "the handshake took too long: begin another one")
+		}
+		c.seal, c.generation, c.shard, c.slot = sealKinds[at.Kind], at.Generation, at.Shard, at.Slot
+		t.change(c)
+		if sh != nil {
+			return t.changeShard(sh)
+		}
+		return nil
+	})
+}
+
+// unseal destroys the client's keys, but those of one generation; 0: all.
+func (t *tx) unseal(c *counter, but uint32) error {
+	c.seal, c.generation, c.shard, c.slot = sealNone, 0, 0, 0
+	t.change(c)
+	return t.giveUp(c, func(generation uint32, _ int) bool { return generation != but })
+}
+
+// Hold implements [push.SealKeys]. Nothing is written where the client holds
+// what there is.
+func (s *Store) Hold(ctx context.Context, key push.ClientKey, want push.SealMode, held []uint32) error {
+	lost, stale, err := s.unheld(ctx, key, want, held)
+	if err != nil || !lost && !stale {
+		return err
+	}
+	return s.do(ctx, 1000, func(t *tx) error {
+		c, err := t.client(key)
+		if err != nil || c == nil {
+			return err
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+		if c.seal != sealNone && (sealMode(c.seal) != want || !slices.Contains(held, c.generation)) {
+			if err := t.unseal(c, 0); err != nil {
+				return err
+			}
+		}
+		return t.dropUnheld(c, held)
+	})
+}
+
+// unheld reports whether something waits under keys that the client does not
+// hold, and whether the keys in use are such, or of another kind. Indexes:
+// primary keys.
+func (s *Store) unheld(ctx context.Context, key push.ClientKey, want push.SealMode, held []uint32) (lost, stale bool, err error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	var kind int
+	var generation, last uint32
+	var cursor int64
+	known, err := s.row(ctx, `SELECT seal, seal_generation, seal_last, client.cursor FROM client WHERE realm = ? AND client_id = ?`,
+		[]any{key.Realm, key.ID}, &kind, &generation, &last, &cursor)
+	if err != nil || !known || last == 0 {
+		return false, false, failed(err)
+	}
+	stale = kind != sealNone && (sealMode(kind) != want || !slices.Contains(held, generation))
+	query, args := unheldQuery(`SELECT 1 FROM offline_message `, held)
+	var one int
+	lost, err = s.row(ctx, query+` LIMIT 1`, append([]any{key.Realm, key.ID, cursor}, args...), &one)
+	return lost, stale, failed(err)
+}
+
+// unheldQuery selects waiting entries that are sealed under none of the
+// generations. Eight at most are named, so that statements are few.
+func unheldQuery(head string, held []uint32) (string, []any) {
+	const most = 8
+	args := make([]any, most)
+	for i := range args {
+		args[i] = int64(-1)
+		if i < len(held) {
+			args[i] = int64(held[len(held)-1-i])
+		}
+	}
+	return head + `WHERE realm = ? AND client_id = ? AND seq > ? AND status = 0 AND generation > 0 AND generation NOT IN ` + inList(most), args
+}
+
+// dropUnheld drops what waits under keys that the client does not hold. Index:
+// offline_message's primary key, the range after the cursor.
+func (t *tx) dropUnheld(c *counter, held []uint32) error {
+	query, args := unheldQuery(`UPDATE offline_message SET status = 5, reason = ?, due = ? `, held)
+	args = append([]any{string(push.GapKeyLost), unixMS(t.now.Add(t.cfg.keepEnded())), c.key.Realm, c.key.ID, int64(c.cursor)}, args...)
+	n, err := t.execCount(query, args...)
+	if n > 0 {
+		c.touch()
+		t.cfg.Log.Warn("messages were sealed under keys that their client does not hold any more: dropped as key_lost", "client", c.key, "messages", n)
+	}
+	return err
+}
+
+// reservedFor is how long keys may wait for their client's confirmation.
+const reservedFor = 10 * time.Minute
+
+// sweepReserved gives up keys that were not confirmed. Index: seal_key_state.
+func (t *tx) sweepReserved(now time.Time, limit int) (int, error) {
+	type row struct {
+		key        push.ClientKey
+		generation uint32
+		shard      int64
+	}
+	rows, err := t.query(`SELECT realm, client_id, generation, shard FROM seal_key WHERE state = 0 AND began <= ? ORDER BY began LIMIT ?`,
+		unixMS(now.Add(-reservedFor)), limit)
+	found, err := collect(rows, err, func(r *sql.Rows, v *row) error { return r.Scan(&v.key.Realm, &v.key.ID, &v.generation, &v.shard) })
+	if err != nil {
+		return 0, err
+	}
+	for _, v := range found {
+		if _, err := t.client(v.key); err != nil { // the order of locks
+			return 0, err
+		}
+		if err := t.dropKey(v.key, v.generation, keyReserved, v.shard); err != nil {
+			return 0, err
+		}
+	}
+	return len(found), nil
+}
+
+// rewrapStep bounds what one commit group wraps anew.
+const rewrapStep = 200
+
+// Rewrap has every secret in use wrapped anew: wrap answers the new form, or
+// nil where the old one stays. It blocks until all were looked at, and answers
+// how many were changed. Index: seal_key's primary key.
+func (s *Store) Rewrap(ctx context.Context, wrap func(key push.ClientKey, secret []byte) ([]byte, error)) (int, error) {
+	done := 0
+	var last push.SealMember
+	for {
+		var found []push.SealMember
+		changed := 0
+		err := s.do(ctx, 100*rewrapStep, func(t *tx) error {
+			changed = 0
+			if err := t.flush(); err != nil {
+				return err
+			}
+			at := []any{last.Client.Realm, last.Client.Realm, last.Client.ID, last.Client.ID, int64(last.Generation), rewrapStep}
+			rows, err := t.query(`SELECT realm, client_id, generation, slot, period, secret FROM seal_key WHERE state = 1
+				AND (realm > ? OR realm = ? AND (client_id > ? OR client_id = ? AND generation > ?))
+				ORDER BY realm, client_id, generation LIMIT ?`+t.cfg.engine.forUpdate, at...)
+			if found, err = collect(rows, err, scanMember); err != nil {
+				return err
+			}
+			for _, m := range found {
+				secret, err := wrap(m.Client, m.Secret)
+				if err != nil {
+					return err
+				}
+				if secret == nil {
+					continue
+				}
+				changed++
+				if err := t.exec(`UPDATE seal_key SET secret = ? WHERE realm = ? AND client_id = ? AND generation = ?`,
+					secret, m.Client.Realm, m.Client.ID, int64(m.Generation)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return done, err
+		}
+		if done += changed; len(found) < rewrapStep {
+			return done, nil
+		}
+		last = found[len(found)-1]
+	}
+}
