@@ -393,7 +393,7 @@ function reader(w) {
 }
 
 test('aead: messages come sealed for us alone, and what we send is sealed', async () => {
-  const w = await ready({}, { mode: 'aead' });
+  const w = await ready({ sealUp: true }, { mode: 'aead' });
   const read = reader(w);
   w.socket.sayBytes(w.sealer.down(w.member, 1n, text(1)));
   w.socket.sayBytes(w.sealer.down(w.member, 0n, text(2)));
@@ -409,7 +409,7 @@ test('aead: messages come sealed for us alone, and what we send is sealed', asyn
 });
 
 test('aead: the last ack goes out before the socket is closed', async () => {
-  const w = await ready({}, { mode: 'aead' });
+  const w = await ready({ sealUp: true }, { mode: 'aead' });
   const s = w.socket;
   w.socket.sayBytes(w.sealer.down(w.member, 1n, text(1)));
   await w.seen(1);
@@ -421,7 +421,7 @@ test('aead: the last ack goes out before the socket is closed', async () => {
 });
 
 test('aead: with new keys the sender begins anew, right after the confirmation', async () => {
-  const w = await ready({}, { mode: 'aead' });
+  const w = await ready({ sealUp: true }, { mode: 'aead' });
   await w.pass(DAY);
   await w.shake();
   w.client.typing('room');
@@ -429,8 +429,8 @@ test('aead: with new keys the sender begins anew, right after the confirmation',
   assert.deepEqual(reader(w)(w.socket.sent.at(-1)), { type: 'typing', conversation_id: 'room' });
 });
 
-test('aead: sealUp false sends in clear', async () => {
-  const w = await ready({ sealUp: false }, { mode: 'aead' });
+test('aead: what is sent is in clear unless sealUp says otherwise', async () => {
+  const w = await ready({}, { mode: 'aead' });
   w.client.typing('room');
   assert.deepEqual(w.sent('typing'), [{ type: 'typing', conversation_id: 'room' }]);
 });
@@ -490,7 +490,7 @@ test('a worker that dies ends the connection, and the next one has another', asy
 
 test('a worker that dies while something is to be sealed: nothing is sent in its place', async () => {
   const { made, Worker } = workers();
-  const w = await ready({}, { mode: 'aead', Worker });
+  const w = await ready({ sealUp: true }, { mode: 'aead', Worker });
   const s = w.socket;
   s.sayBytes(w.sealer.down(w.member, 1n, text(1)));
   await w.seen(1);
@@ -539,9 +539,9 @@ test('options of sealing that cannot work are refused at once', () => {
 
 test('aead: on keys that are held everything after welcome is sealed', async () => {
   const store = memoryKeys();
-  const a = await ready({ sealKeys: store }, { mode: 'aead' });
+  const a = await ready({ sealKeys: store, sealUp: true }, { mode: 'aead' });
   a.socket.end(1006);
-  const b = sealing({ sealKeys: store }, { mode: 'aead' });
+  const b = sealing({ sealKeys: store, sealUp: true }, { mode: 'aead' });
   Object.assign(b, { generation: 1, member: a.member });
   b.client.markRead(7n);
   await b.greet();
