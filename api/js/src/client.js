@@ -182,7 +182,7 @@ export class Client {
     try {
       const token = await this.#tokens.get(this.#why, link.abort.signal);
       await this.#restore();
-      link.sealing = await this.#asksSealing();
+      link.sealing = await this.#asksSealing(token);
       if (this.#link === link) this.#open(link, token);
     } catch (error) {
       if (this.#link !== link) return;
@@ -202,7 +202,7 @@ export class Client {
   }
 
   // The sealing code is loaded when it is first asked for. What hello says of it.
-  async #asksSealing() {
+  async #asksSealing(token) {
     const { seal } = this.#options;
     if (!seal) return {};
     this.#sealing ??= await seal.load(this.#platform, {
@@ -214,7 +214,7 @@ export class Client {
       emit: (event, detail) => this.#emit(event, detail),
       trouble: (error) => this.#emit('error', { error }),
     });
-    return this.#sealing.hello(this.#identity.client === null ? null : this.#cursorKey());
+    return this.#sealing.hello(this.#identity, token, (who) => this.#cursorKey(who));
   }
 
   #open(link, token) {
@@ -437,8 +437,7 @@ export class Client {
     return true;
   }
 
-  #cursorKey() {
-    const { client, realm } = this.#identity;
+  #cursorKey({ client, realm } = this.#identity) {
     return `${new URL(this.#url).origin} ${realm} ${client}`;
   }
 

@@ -365,6 +365,28 @@ test('a connect key: who we are is known from welcome on', async () => {
   assert.deepEqual(w.got.map((m) => m.seq), [1n]);
 });
 
+test('a path that names nobody: the token does, so that keys are still named after a reload', async () => {
+  const store = memoryKeys();
+  const token = `e30.${Buffer.from('{"sub":"c1"}').toString('base64url')}.c2ln`;
+  const at = { url: 'ws://host.test/ws' };
+  const a = await ready({ sealKeys: store, token }, at);
+  const b = sealing({ sealKeys: store, token }, at);
+  Object.assign(b, { generation: 1, shard: a.shard });
+  await b.greet();
+  assert.deepEqual(b.socket.sent[0].seal_held, [1]);
+  b.direct(1);
+  await b.seen(1);
+  assert.deepEqual(b.got.map((m) => m.seq), [1n]);
+  // A token that is about somebody else costs one attempt.
+  const c = sealing({ sealKeys: store, token }, at);
+  await c.greet({ client_id: 'c2' });
+  assert.equal(c.client.state, 'RECONNECTING');
+  await c.clock.advance(1000);
+  await c.greet({ client_id: 'c2' });
+  assert.equal(c.socket.sent[0].seal_held, undefined);
+  await c.shake();
+});
+
 test('binary messages that are no frames are for nobody', async () => {
   const w = await ready();
   w.socket.sayBytes([0x81, 0xa4]);
