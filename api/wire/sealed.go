@@ -67,7 +67,8 @@ func AppendSealed(dst, body []byte) ([]byte, error) {
 	if r.fault != faultNone {
 		return dst, fmt.Errorf("%w: %w", ErrBody, r.err())
 	}
-	out := append(dst, 0x90)
+	start, out := len(dst), dst
+	out = append(out, 0x90)
 	out = appendMpUint(out, id)
 	out = appendMpInt(out, ts-timeOf(id))
 	out = appendMpText(out, topic)
@@ -92,7 +93,7 @@ func AppendSealed(dst, body []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	out[len(dst)] |= byte(last + 1)
+	out[start] |= byte(last + 1)
 	return out, nil
 }
 

@@ -22,12 +22,13 @@ type keyring struct {
 // generation is the keys of one handshake, in a ring of their own: so it is
 // known which keys opened a frame, and which are needed no longer.
 type generation struct {
-	keys *crt.Keys
-	ring *crt.Ring
+	keys     *crt.Keys
+	ring     *crt.Ring
+	complete bool // the server said so, or has sealed for it
 }
 
 func (k *keyring) add(keys *crt.Keys) *generation {
-	g := &generation{keys, new(crt.Ring)}
+	g := &generation{keys: keys, ring: new(crt.Ring)}
 	g.ring.Add(keys)
 	k.gens = slices.Insert(k.gens, 0, g)
 	k.retire(min(len(k.gens), wire.MaxSealHeld))
@@ -64,15 +65,19 @@ func (k *keyring) holds(n uint32, kind crt.Kind) bool {
 	})
 }
 
-// prune wipes generations that the server never completed: it says that an
-// earlier one is the newest. They would take the room of those that matter.
-func (k *keyring) prune(newest uint32) {
+// completed takes the server's word on which keys are the newest. Later ones,
+// of handshakes whose end was not heard, were never completed: they are wiped,
+// since they would take the room of those that matter. Complete ones stay,
+// whatever the server says: messages may wait under them.
+func (k *keyring) completed(newest uint32) {
 	k.gens = slices.DeleteFunc(k.gens, func(g *generation) bool {
-		late := g.keys.Grant().Generation > newest
-		if late {
-			g.keys.Wipe()
+		n := g.keys.Grant().Generation
+		g.complete = g.complete || n == newest
+		if g.complete || n < newest {
+			return false
 		}
-		return late
+		g.keys.Wipe()
+		return true
 	})
 }
 
@@ -83,21 +88,22 @@ const (
 )
 
 // open opens what came in one binary message. The generation is nil where
-// none opened it.
-func (k *keyring) open(b []byte) (crt.Opened, *generation, error) {
+// it is a channel's.
+func (k *keyring) open(b []byte) (o crt.Opened, g *generation, ok bool) {
 	if _, f := crt.CutPrefix(b); len(f) > modeAt && crt.Mode(f[modeAt]) == crt.Channel {
 		o, err := k.channels.Open(b)
-		return o, nil, err
+		return o, nil, err == nil
 	}
 	for _, g := range k.gens {
 		if o, err := g.ring.Open(b); err == nil {
+			g.complete = true
 			if o.Channel != nil {
 				k.channels.AddChannel(o.Channel)
 			}
-			return o, g, nil
+			return o, g, true
 		}
 	}
-	return crt.Opened{}, nil, crt.ErrOpen
+	return crt.Opened{}, nil, false
 }
 
 // What is kept. The names are short for the sake of a thousand channels.
@@ -116,6 +122,7 @@ type (
 		C           []byte `json:"c,omitempty"`
 		ChainPeriod uint32 `json:"chain_period"`
 		Chain       []byte `json:"chain"`
+		Complete    bool   `json:"complete,omitempty"`
 	}
 	savedChannel struct {
 		Channel uint64 `json:"channel,string"`
@@ -130,7 +137,7 @@ func (k *keyring) marshal() ([]byte, error) {
 	for _, g := range k.gens {
 		grant, chain := g.keys.Grant(), g.keys.Chain()
 		one := savedGeneration{Generation: grant.Generation, Period: grant.Period, Shard: grant.Shard, Slot: grant.Slot,
-			Slots: grant.Slots, ChainPeriod: chain.Period, Chain: chain.Key[:]}
+			Slots: grant.Slots, ChainPeriod: chain.Period, Chain: chain.Key[:], Complete: g.complete}
 		if grant.Modulus != nil {
 			one.Width, one.C = grant.Modulus.Width(), grant.Modulus.AppendC(nil)
 		}
@@ -163,7 +170,8 @@ func (k *keyring) unmarshal(state []byte) error {
 			}
 			grant.Modulus = m
 		}
-		g := &generation{crt.RestoreKeys(k.who, grant, crt.Chain{Period: one.ChainPeriod, Key: [crt.KeySize]byte(one.Chain)}), new(crt.Ring)}
+		chain := crt.Chain{Period: one.ChainPeriod, Key: [crt.KeySize]byte(one.Chain)}
+		g := &generation{keys: crt.RestoreKeys(k.who, grant, chain), ring: new(crt.Ring), complete: one.Complete}
 		g.ring.Add(g.keys)
 		k.gens = append(k.gens, g)
 	}

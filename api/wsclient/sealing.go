@@ -157,7 +157,7 @@ func (s *session) checkSeal(ctx context.Context, w *wire.Welcome) *ending {
 	if end := s.loadKeys(ctx, w.Realm, w.ClientID); end != nil {
 		return end
 	}
-	s.keys.prune(w.SealGeneration)
+	s.keys.completed(w.SealGeneration)
 	s.seal.usable = s.keys.holds(w.SealGeneration, s.kind())
 	s.tellGeneration()
 	return nil
@@ -230,6 +230,10 @@ func (s *session) sealed(generation uint32) *ending {
 	}
 	s.seal.fresh, s.seal.usable, s.sealedAt = nil, true, time.Now()
 	s.seal.timer.Reset(sealEvery)
+	g.complete = true
+	if err := s.saveKeys(); err != nil { // the next welcome says it again
+		s.notify(Event{Kind: KindSealKeys, Err: err})
+	}
 	s.tellGeneration()
 	s.notify(Event{Kind: KindSealed, Generation: generation})
 	return nil
@@ -255,8 +259,8 @@ func (s *session) frame(p []byte) *ending {
 	if s.welcomed.IsZero() {
 		return s.leave("a sealed frame before welcome")
 	}
-	o, g, err := s.keys.open(p)
-	if err != nil {
+	o, g, ok := s.keys.open(p)
+	if !ok {
 		s.seal.unopened++
 		s.seals.failed.Add(1)
 		return nil
@@ -278,19 +282,25 @@ func (s *session) frame(p []byte) *ending {
 	if o.Seq != 0 && g != nil {
 		s.mark(mark{o.Seq, g, binary.BigEndian.Uint32(p[periodAt:])})
 	}
+	s.deliver(o, int64(len(p)))
+	return nil
+}
+
+// deliver puts an opened message in the inbox. What opens and is no message is
+// as what does not open, but that its place is known.
+func (s *session) deliver(o crt.Opened, size int64) {
 	d, err := wire.DecodeSealed(o.Message)
-	if err != nil { // it opens, and is none of ours: its place is known
+	if err != nil {
 		s.seals.failed.Add(1)
 		if o.Seq != 0 {
 			s.lost(o.Seq, o.Seq)
 		}
-		return nil
+		return
 	}
 	d.Seq, d.Replayed = o.Seq, o.Seq != 0 && !s.seal.replayed
 	m := newMessage(d)
 	m.Sealed = true
-	s.inbox.put(item{m: m, size: int64(len(p))})
-	return nil
+	s.inbox.put(item{m: m, size: size})
 }
 
 // explained takes the places before to as failed where no more are missing

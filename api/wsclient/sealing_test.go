@@ -188,7 +188,7 @@ func TestSealedDelivery(t *testing.T) {
 		t.Run(fmt.Sprint(tc.seal, tc.msgpack), func(t *testing.T) {
 			s := newSealer(t)
 			acked := make(chan wire.ClientMessage, 1)
-			base := server(t, func(p *peer) {
+			base := serial(t, func(p *peer) {
 				if h := s.welcome(p, tc.seal, 0); h.Seal != tc.seal || len(h.SealHeld) != 0 {
 					t.Errorf("%+v", h)
 				}
@@ -232,7 +232,7 @@ func TestKeysSurviveARestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	group := crt.NewChannelKey(9, 2, "room")
 	visits := 0
-	base := server(t, func(p *peer) {
+	base := serial(t, func(p *peer) {
 		visits++
 		h := s.welcome(p, SealCRT, uint64(visits)-1)
 		if visits == 1 {
@@ -276,7 +276,7 @@ func TestKeysSurviveARestart(t *testing.T) {
 func TestAnotherServerKeyEndsTheRun(t *testing.T) {
 	s := newSealer(t)
 	closed := make(chan uint16, 1)
-	base := server(t, func(p *peer) {
+	base := serial(t, func(p *peer) {
 		s.welcome(p, SealCRT, 0)
 		closed <- p.closing()
 	})
@@ -305,7 +305,7 @@ func TestPlainIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSealer(t)
-			base := server(t, func(p *peer) { serve(s, p); p.closing() })
+			base := serial(t, func(p *peer) { serve(s, p); p.closing() })
 			r := runClient(t, s.config(base, SealCRT))
 			if err := <-r.done; !errors.Is(err, ErrNotSealed) {
 				t.Error(err)
@@ -319,7 +319,7 @@ func TestPlainIsRefused(t *testing.T) {
 
 func TestPlainIsTakenWhereItIsAllowed(t *testing.T) {
 	s := newSealer(t)
-	base := server(t, func(p *peer) {
+	base := serial(t, func(p *peer) {
 		p.welcome(0)
 		p.send(p.pushBytes(1, `1`))
 		p.closing()
@@ -380,7 +380,7 @@ func TestWhatDoesNotOpenIsADeadLetter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSealer(t)
 			acks, codes := make(chan wire.ClientMessage, 1), make(chan uint16, 1)
-			base := server(t, func(p *peer) {
+			base := serial(t, func(p *peer) {
 				if s.gen > 0 { // it came back
 					p.closing()
 					return
@@ -448,7 +448,7 @@ func TestKeysAreKeptBeforeTheyAreConfirmed(t *testing.T) {
 	s := newSealer(t)
 	store := &recorder{NewMemorySealKeys(), make(chan []byte, 8), nil}
 	done := make(chan struct{})
-	base := server(t, func(p *peer) {
+	base := serial(t, func(p *peer) {
 		defer close(done)
 		s.welcome(p, SealCRT, 0)
 		s.answer(p)
@@ -469,7 +469,7 @@ func TestKeysAreKeptBeforeTheyAreConfirmed(t *testing.T) {
 func TestKeysThatCantBeKeptAreNotConfirmed(t *testing.T) {
 	s := newSealer(t)
 	codes := make(chan uint16, 8)
-	base := server(t, func(p *peer) {
+	base := serial(t, func(p *peer) {
 		s.welcome(p, SealCRT, 0)
 		s.answer(p)
 		codes <- p.closing() // passes over what is no close, and confirm is
@@ -500,7 +500,7 @@ func TestKeysAreForgottenOnceAllIsAcked(t *testing.T) {
 	store := &recorder{NewMemorySealKeys(), make(chan []byte, 16), nil}
 	visits := 0
 	next := make(chan struct{})
-	base := server(t, func(p *peer) {
+	base := serial(t, func(p *peer) {
 		visits++
 		s.welcome(p, SealCRT, 2*uint64(visits-1))
 		if visits == 1 {
@@ -542,9 +542,11 @@ func TestKeysAreForgottenOnceAllIsAcked(t *testing.T) {
 		}
 	}
 	state(" 1@7")
+	state(" 1@7") // complete
 	r.wants(t, 1, `1`)
 	state(" 1@9")
 	close(next)
+	state(" 42@7 1@9")
 	state(" 42@7 1@9")
 	r.wants(t, 3, `3`)
 	state(" 42@7")
@@ -558,7 +560,7 @@ func TestKeysAreForgottenOnceAllIsAcked(t *testing.T) {
 func TestUnconfirmedKeysAreDropped(t *testing.T) {
 	s := newSealer(t)
 	visits := 0
-	base := server(t, func(p *peer) {
+	base := serial(t, func(p *peer) {
 		visits++
 		if h := s.welcome(p, SealCRT, 0); visits == 2 && fmt.Sprint(h.SealHeld) != "[1]" {
 			t.Errorf("%+v", h)
@@ -585,10 +587,36 @@ func TestUnconfirmedKeysAreDropped(t *testing.T) {
 	}
 }
 
+// TestCompleteKeysStayWhateverTheServerSays: it has destroyed its own, and what
+// was sealed before waits.
+func TestCompleteKeysStayWhateverTheServerSays(t *testing.T) {
+	s := newSealer(t)
+	visits := 0
+	base := serial(t, func(p *peer) {
+		visits++
+		s.welcome(p, SealCRT, uint64(visits)-1)
+		old := s.shard
+		s.handshake(p)
+		if visits == 1 {
+			p.binary(s.frame(1, `1`))
+			p.message(wire.TypeAck)
+			s.gen = 0
+			return
+		}
+		s.shard = old
+		p.binary(s.frame(2, `2`))
+		p.message(wire.TypeAck)
+		p.closing()
+	})
+	r := runClient(t, s.config(base, SealCRT))
+	r.wants(t, 1, `1`)
+	r.wants(t, 2, `2`)
+}
+
 func TestHandshakesThatAreRefused(t *testing.T) {
 	s := newSealer(t)
 	codes := make(chan uint16, 8)
-	base := server(t, func(p *peer) {
+	base := serial(t, func(p *peer) {
 		s.welcome(p, SealCRT, 0)
 		p.message(wire.TypeSealHello)
 		p.send(wire.AppendError(nil, p.codec, 42900, "too many"))
@@ -617,7 +645,7 @@ func TestSealNeedsAKey(t *testing.T) {
 
 func TestDamagedKeysAreNotOverwritten(t *testing.T) {
 	s := newSealer(t)
-	base := server(t, func(p *peer) { p.closing() })
+	base := serial(t, func(p *peer) { p.closing() })
 	store := NewMemorySealKeys()
 	_ = store.Save(t.Context(), storeKey(base, "", "alice"), []byte(`{"generations":[{"chain":"AA=="}]}`))
 	cfg := s.config(base, SealCRT)
@@ -635,3 +663,15 @@ func TestDamagedKeysAreNotOverwritten(t *testing.T) {
 
 // base is the server's address as the client knows it.
 func (p *peer) base() string { return "ws://" + p.conn.LocalAddr().String() }
+
+// serial is a server that serves one connection after the other, since a
+// sealer is not safe for more.
+func serial(t *testing.T, serve func(*peer)) string {
+	t.Helper()
+	var one sync.Mutex
+	return server(t, func(p *peer) {
+		one.Lock()
+		defer one.Unlock()
+		serve(p)
+	})
+}

@@ -50,6 +50,7 @@ type server struct {
 	APIKey   string `json:"api_key"`
 	ClientID string `json:"client_id"`
 	Token    string `json:"token"`
+	SealKey  string `json:"seal_key"`
 
 	cmd    *exec.Cmd
 	stderr *lockedBuffer
