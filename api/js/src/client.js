@@ -174,7 +174,7 @@ export class Client {
   // One attempt: token, cursor, socket, hello, welcome.
   async #dial() {
     this.#retry.clear();
-    const link = { socket: null, abort: new AbortController(), since: null, line: null, out: null, sealing: {} };
+    const link = { socket: null, abort: new AbortController(), since: null, line: null, greeted: null, out: null, sealing: {} };
     link.mine = (fn) => (e) => this.#link === link && fn(e);
     link.line = new Line(link.mine((e) => (e.final ? this.#refuse(e) : this.#drop(e.message, 'backoff', e))));
     this.#link = link;
@@ -237,7 +237,9 @@ export class Client {
   #receive(link, data) {
     this.#heartbeat.heard();
     if (typeof data !== 'string') { // a sealed frame, or for clients that asked for it
-      if (this.#sealing) link.line.put(this.#sealing.open(data), link.mine((o) => this.#sealing.deliver(o)));
+      if (!this.#sealing) return;
+      const opened = Promise.resolve(link.greeted).then(() => this.#sealing.open(data)); // its keys may still be looked up
+      link.line.put(opened, link.mine((o) => this.#sealing.deliver(o)));
       return;
     }
     let m;
@@ -247,7 +249,8 @@ export class Client {
       this.#drop('malformed message', 'backoff', error);
       return;
     }
-    link.line.put(m.type === 'welcome' ? this.#greeted(m) : m, link.mine(() => this.#dispatch(link, m)));
+    if (m.type === 'welcome') link.greeted = this.#greeted(m);
+    link.line.put(m.type === 'welcome' ? link.greeted : m, link.mine(() => this.#dispatch(link, m)));
   }
 
   #dispatch(link, m) {

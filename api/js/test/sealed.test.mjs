@@ -377,6 +377,14 @@ test('a path that names nobody: the token does, so that keys are still named aft
   b.direct(1);
   await b.seen(1);
   assert.deepEqual(b.got.map((m) => m.seq), [1n]);
+  // Frames on the heels of welcome wait for the keys.
+  const d = sealing({ sealKeys: store, token }, at);
+  await until(() => d.socket?.readyState === 0);
+  d.socket.accept();
+  d.socket.say({ ...WELCOME, seal: 'crt', seal_key: KEY, seal_generation: 1 });
+  d.socket.sayBytes(b.sealer.direct(a.shard, 1, 1n, text(1)));
+  await d.seen(1);
+  assert.deepEqual(d.got.map((m) => m.seq), [1n]);
   // A token that is about somebody else costs one attempt.
   const c = sealing({ sealKeys: store, token }, at);
   await c.greet({ client_id: 'c2' });
