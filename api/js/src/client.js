@@ -174,7 +174,7 @@ export class Client {
   // One attempt: token, cursor, socket, hello, welcome.
   async #dial() {
     this.#retry.clear();
-    const link = { socket: null, abort: new AbortController(), since: null, line: null, out: null, sealing: {} };
+    const link = { socket: null, abort: new AbortController(), since: null, line: null, greeted: null, out: null, sealing: {} };
     link.mine = (fn) => (e) => this.#link === link && fn(e);
     link.line = new Line(link.mine((e) => (e.final ? this.#refuse(e) : this.#drop(e.message, 'backoff', e))));
     this.#link = link;
@@ -182,7 +182,7 @@ export class Client {
     try {
       const token = await this.#tokens.get(this.#why, link.abort.signal);
       await this.#restore();
-      link.sealing = await this.#asksSealing();
+      link.sealing = await this.#asksSealing(token);
       if (this.#link === link) this.#open(link, token);
     } catch (error) {
       if (this.#link !== link) return;
@@ -202,7 +202,7 @@ export class Client {
   }
 
   // The sealing code is loaded when it is first asked for. What hello says of it.
-  async #asksSealing() {
+  async #asksSealing(token) {
     const { seal } = this.#options;
     if (!seal) return {};
     this.#sealing ??= await seal.load(this.#platform, {
@@ -214,7 +214,7 @@ export class Client {
       emit: (event, detail) => this.#emit(event, detail),
       trouble: (error) => this.#emit('error', { error }),
     });
-    return this.#sealing.hello(this.#identity.client === null ? null : this.#cursorKey());
+    return this.#sealing.hello(this.#identity, token, (who) => this.#cursorKey(who));
   }
 
   #open(link, token) {
@@ -237,7 +237,9 @@ export class Client {
   #receive(link, data) {
     this.#heartbeat.heard();
     if (typeof data !== 'string') { // a sealed frame, or for clients that asked for it
-      if (this.#sealing) link.line.put(this.#sealing.open(data), link.mine((o) => this.#sealing.deliver(o)));
+      if (!this.#sealing) return;
+      const opened = Promise.resolve(link.greeted).then(() => this.#sealing.open(data)); // its keys may still be looked up
+      link.line.put(opened, link.mine((o) => this.#sealing.deliver(o)));
       return;
     }
     let m;
@@ -247,7 +249,8 @@ export class Client {
       this.#drop('malformed message', 'backoff', error);
       return;
     }
-    link.line.put(m.type === 'welcome' ? this.#greeted(m) : m, link.mine(() => this.#dispatch(link, m)));
+    if (m.type === 'welcome') link.greeted = this.#greeted(m);
+    link.line.put(m.type === 'welcome' ? link.greeted : m, link.mine(() => this.#dispatch(link, m)));
   }
 
   #dispatch(link, m) {
@@ -437,8 +440,7 @@ export class Client {
     return true;
   }
 
-  #cursorKey() {
-    const { client, realm } = this.#identity;
+  #cursorKey({ client, realm } = this.#identity) {
     return `${new URL(this.#url).origin} ${realm} ${client}`;
   }
 

@@ -365,6 +365,36 @@ test('a connect key: who we are is known from welcome on', async () => {
   assert.deepEqual(w.got.map((m) => m.seq), [1n]);
 });
 
+test('a path that names nobody: the token does, so that keys are still named after a reload', async () => {
+  const store = memoryKeys();
+  const token = `e30.${Buffer.from('{"sub":"c1"}').toString('base64url')}.c2ln`;
+  const at = { url: 'ws://host.test/ws' };
+  const a = await ready({ sealKeys: store, token }, at);
+  const b = sealing({ sealKeys: store, token }, at);
+  Object.assign(b, { generation: 1, shard: a.shard });
+  await b.greet();
+  assert.deepEqual(b.socket.sent[0].seal_held, [1]);
+  b.direct(1);
+  await b.seen(1);
+  assert.deepEqual(b.got.map((m) => m.seq), [1n]);
+  // Frames on the heels of welcome wait for the keys.
+  const d = sealing({ sealKeys: store, token }, at);
+  await until(() => d.socket?.readyState === 0);
+  d.socket.accept();
+  d.socket.say({ ...WELCOME, seal: 'crt', seal_key: KEY, seal_generation: 1 });
+  d.socket.sayBytes(b.sealer.direct(a.shard, 1, 1n, text(1)));
+  await d.seen(1);
+  assert.deepEqual(d.got.map((m) => m.seq), [1n]);
+  // A token that is about somebody else costs one attempt.
+  const c = sealing({ sealKeys: store, token }, at);
+  await c.greet({ client_id: 'c2' });
+  assert.equal(c.client.state, 'RECONNECTING');
+  await c.clock.advance(1000);
+  await c.greet({ client_id: 'c2' });
+  assert.equal(c.socket.sent[0].seal_held, undefined);
+  await c.shake();
+});
+
 test('binary messages that are no frames are for nobody', async () => {
   const w = await ready();
   w.socket.sayBytes([0x81, 0xa4]);
@@ -393,7 +423,7 @@ function reader(w) {
 }
 
 test('aead: messages come sealed for us alone, and what we send is sealed', async () => {
-  const w = await ready({}, { mode: 'aead' });
+  const w = await ready({ sealUp: true }, { mode: 'aead' });
   const read = reader(w);
   w.socket.sayBytes(w.sealer.down(w.member, 1n, text(1)));
   w.socket.sayBytes(w.sealer.down(w.member, 0n, text(2)));
@@ -409,7 +439,7 @@ test('aead: messages come sealed for us alone, and what we send is sealed', asyn
 });
 
 test('aead: the last ack goes out before the socket is closed', async () => {
-  const w = await ready({}, { mode: 'aead' });
+  const w = await ready({ sealUp: true }, { mode: 'aead' });
   const s = w.socket;
   w.socket.sayBytes(w.sealer.down(w.member, 1n, text(1)));
   await w.seen(1);
@@ -421,7 +451,7 @@ test('aead: the last ack goes out before the socket is closed', async () => {
 });
 
 test('aead: with new keys the sender begins anew, right after the confirmation', async () => {
-  const w = await ready({}, { mode: 'aead' });
+  const w = await ready({ sealUp: true }, { mode: 'aead' });
   await w.pass(DAY);
   await w.shake();
   w.client.typing('room');
@@ -429,8 +459,8 @@ test('aead: with new keys the sender begins anew, right after the confirmation',
   assert.deepEqual(reader(w)(w.socket.sent.at(-1)), { type: 'typing', conversation_id: 'room' });
 });
 
-test('aead: sealUp false sends in clear', async () => {
-  const w = await ready({ sealUp: false }, { mode: 'aead' });
+test('aead: what is sent is in clear unless sealUp says otherwise', async () => {
+  const w = await ready({}, { mode: 'aead' });
   w.client.typing('room');
   assert.deepEqual(w.sent('typing'), [{ type: 'typing', conversation_id: 'room' }]);
 });
@@ -488,6 +518,18 @@ test('a worker that dies ends the connection, and the next one has another', asy
   assert.equal(made.length, 2);
 });
 
+test('a worker that dies while something is to be sealed: nothing is sent in its place', async () => {
+  const { made, Worker } = workers();
+  const w = await ready({ sealUp: true }, { mode: 'aead', Worker });
+  const s = w.socket;
+  s.sayBytes(w.sealer.down(w.member, 1n, text(1)));
+  await w.seen(1);
+  made[0].onerror({ message: 'out of memory' });
+  await until(() => s.closed);
+  assert.deepEqual(s.sent.map((m) => m.type), ['hello', 'seal_hello', 'seal_confirm']);
+  assert.equal(w.client.state, 'RECONNECTING');
+});
+
 test('where no worker may be made the page does it', async () => {
   class Forbidden {
     constructor() {
@@ -527,9 +569,9 @@ test('options of sealing that cannot work are refused at once', () => {
 
 test('aead: on keys that are held everything after welcome is sealed', async () => {
   const store = memoryKeys();
-  const a = await ready({ sealKeys: store }, { mode: 'aead' });
+  const a = await ready({ sealKeys: store, sealUp: true }, { mode: 'aead' });
   a.socket.end(1006);
-  const b = sealing({ sealKeys: store }, { mode: 'aead' });
+  const b = sealing({ sealKeys: store, sealUp: true }, { mode: 'aead' });
   Object.assign(b, { generation: 1, member: a.member });
   b.client.markRead(7n);
   await b.greet();

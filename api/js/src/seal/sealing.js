@@ -51,12 +51,20 @@ export class Sealing {
     return { ...this.#status };
   }
 
-  /** What hello says, of the records kept under key; null: nobody's yet. */
-  async hello(key) {
-    this.#key = key;
-    this.#records = key === null ? [] : [...(await this.#store.load(key))];
+  /**
+   * What hello says. Where the application has not said who we are, the token
+   * does: were no keys named, what waits sealed would be lost.
+   */
+  async hello(identity, token, keyOf) {
+    const who = identity.client === null ? subject(token) : identity;
+    await this.#load(who && keyOf(who));
     const held = this.#keys().map((r) => r.generation).sort((a, b) => b - a).slice(0, MAX_GENERATIONS);
     return { seal: this.#options.mode, ...(held.length > 0 && { seal_held: held }) };
+  }
+
+  async #load(key) {
+    this.#key = key;
+    this.#records = key === null ? [] : [...(await this.#store.load(key))];
   }
 
   /** On welcome, before anything else of the connection. Throws where it is refused. */
@@ -74,7 +82,11 @@ export class Sealing {
     }
     if (!this.#active && !allowPlain) throw refusal(`the server does not seal for us (${mode})`);
     if (this.#active && welcome.seal_key === undefined) throw refusal('the server does not name its identity key');
-    if (this.#key !== key) await this.hello(key);
+    if (this.#key !== key) {
+      const named = this.#keys().length > 0;
+      await this.#load(key);
+      if (named) throw new Error('sunzi: the keys of another client were named'); // the next hello knows better
+    }
     await (this.#opening ??= this.#connect());
     const { realm = '', client_id: id } = welcome;
     const call = { realm, id, mode: modeNumber(mode), server, records: this.#records };
@@ -84,7 +96,7 @@ export class Sealing {
 
   async #connect() {
     const port = await connect(this.#platform, this.#options.url, (error) => {
-      this.#opening = this.#port = null;
+      this.#opening = this.#port = null; // what is sent from here on fails, see seal
       this.#hooks.drop(error.message, error);
     });
     if (this.#opening) this.#port = port;
@@ -190,14 +202,15 @@ export class Sealing {
 
   /** Everything up to seq is acked: earlier keys may go. */
   acked(seq) {
-    if (!this.#active) return;
+    if (!this.#active || !this.#port) return;
     const begun = this.#begun; // a store that fails stops no delivery: keys are only kept for longer
     this.#port.call('acked', seq).then((o) => this.#keep(o)).catch((error) => this.#begun === begun && this.#hooks.trouble(error));
   }
 
   /** What is sent instead of the text, or undefined: the text itself. */
   seal(type, text) {
-    if (this.#up && !IN_CLEAR.includes(type)) return this.#port.call('seal', text);
+    if (!this.#up || IN_CLEAR.includes(type)) return undefined;
+    return this.#port?.call('seal', text) ?? Promise.reject(new Error('sunzi: the sealing worker died'));
   }
 
   /** The connection has ended. */
@@ -233,6 +246,16 @@ export class Sealing {
     } catch (error) {
       if (this.#begun === begun) this.#hooks.drop(error.message, error);
     }
+  }
+}
+
+// The client that a token of the server's own is about; null where it does not say.
+function subject(token) {
+  try {
+    const { sub: client, realm = '' } = JSON.parse(new TextDecoder().decode(decodeText(token.split('.')[1])));
+    return typeof client === 'string' ? { client, realm } : null;
+  } catch {
+    return null;
   }
 }
 
