@@ -52,8 +52,42 @@ func (s *stream) message(m *push.Message, seq uint64, replayed bool) bool {
 	return s.end("message")
 }
 
+// epoch is a channel's, whose secret was sent; epochsKnown bounds what is
+// remembered of them.
+type epoch struct {
+	channel uint64
+	number  uint32
+}
+
+const epochsKnown = 1024
+
+// lacks reports whether the message can't be opened yet, and does not bring what
+// it takes: then it is read from the mailbox, where it does.
+func (s *stream) lacks(m *push.Sealed) bool {
+	if m == nil || !m.Channel || m.Prelude != nil {
+		return false
+	}
+	_, known := s.epochs[epoch{m.ChannelID, m.Epoch}]
+	return !known
+}
+
+// prelude sends the secret of a channel's epoch before the first message that
+// needs it.
+func (s *stream) prelude(m *push.Sealed) {
+	e := epoch{m.ChannelID, m.Epoch}
+	if _, known := s.epochs[e]; known || m.Prelude == nil {
+		return
+	}
+	if s.epochs == nil || len(s.epochs) >= epochsKnown {
+		s.epochs = make(map[epoch]struct{})
+	}
+	s.epochs[e] = struct{}{}
+	s.sealed(m.Prelude, 0)
+}
+
 // sealed writes a sealed frame in base64: api/wire/SPEC.md section 9.
 func (s *stream) sealed(m *push.Sealed, seq uint64) bool {
+	s.prelude(m)
 	frame := make([]byte, 0, 10+len(m.Head)+len(m.Body))
 	if m.Channel && seq > 0 { // the sequence stands outside the seal: crt/SPEC.md section 5.4
 		frame = binary.BigEndian.AppendUint64(append(frame, "CP"...), seq)

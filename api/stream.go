@@ -38,7 +38,8 @@ type stream struct {
 	out         []byte // events not yet handed to the connection
 	incarnation string
 	hello       push.Hello
-	err         error // of the connection: nothing more can be written
+	err         error              // of the connection: nothing more can be written
+	epochs      map[epoch]struct{} // whose secrets were sent
 
 	over     atomic.Bool  // run has ended
 	lastSent atomic.Int64 // unix ms
@@ -200,6 +201,8 @@ func (s *stream) deliver() {
 		case q.seq == 0 && q.m.Sealed != nil && !s.feed.Live(): // a cover, or as good as one: never stored
 		case q.seq == 0:
 			s.message(q.m, 0, false)
+		case s.lacks(q.m.Sealed):
+			s.feed.Offer(s, nil, q.seq)
 		default:
 			s.feed.Offer(s, q.m, q.seq)
 		}

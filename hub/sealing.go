@@ -18,7 +18,46 @@ type sealing struct {
 	mode    push.SealMode  // as welcome offered; empty: none
 	pending push.Handshake // waits for the client's confirmation; nil: none
 	busy    bool           // the backend is at work on a step
-	quota   int64          // of handshakes: theoretical arrival time, ns of the loop's clock
+	known   map[epoch]struct{}
+	quota   int64 // of handshakes: theoretical arrival time, ns of the loop's clock
+}
+
+// epoch is a channel's, whose secret was sent.
+type epoch struct {
+	channel uint64
+	number  uint32
+}
+
+// epochsKnown bounds what is remembered of them: beyond it secrets are sent
+// again.
+const epochsKnown = 1024
+
+// lacks reports whether the message can't be opened yet, and does not bring
+// what it takes: then it is read from the mailbox, where it does.
+func (c *conn) lacks(m *push.Message) bool {
+	return m != nil && m.Sealed != nil && m.Sealed.Channel && m.Sealed.Prelude == nil && !c.knows(m.Sealed)
+}
+
+func (c *conn) knows(s *push.Sealed) bool {
+	if c.rare == nil || c.rare.sealing == nil {
+		return false
+	}
+	_, there := c.rare.sealing.known[epoch{s.ChannelID, s.Epoch}]
+	return there
+}
+
+// prelude sends the secret of a channel's epoch before the first message that
+// needs it.
+func (c *conn) prelude(s *push.Sealed) {
+	if s.Prelude == nil || c.knows(s) {
+		return
+	}
+	known := &c.seals().known
+	if *known == nil || len(*known) >= epochsKnown {
+		*known = make(map[epoch]struct{})
+	}
+	(*known)[epoch{s.ChannelID, s.Epoch}] = struct{}{}
+	c.putSealed(s.Prelude, 0)
 }
 
 // Handshakes cost an agreement of keys and a transaction each: so many at
@@ -119,6 +158,7 @@ const sealPrefix = "CP"
 // putSealed sends a sealed frame, binary whatever the codec: parts that
 // others share, copied nowhere but into the cork.
 func (c *conn) putSealed(m *push.Sealed, seq uint64) bool {
+	c.prelude(m)
 	l := c.loop
 	n := len(m.Head) + len(m.Body)
 	prefixed := m.Channel && seq > 0

@@ -50,7 +50,11 @@ func (c *conn) do(cmd *command) {
 	}
 	switch cmd.kind {
 	case cmdOffer:
-		c.feed.Offer((*line)(c), cmd.m, cmd.seq)
+		m := cmd.m
+		if c.lacks(m) {
+			m = nil
+		}
+		c.feed.Offer((*line)(c), m, cmd.seq)
 	case cmdLive:
 		c.live(cmd.m)
 	case cmdNotice:

@@ -1,6 +1,9 @@
 package push
 
-import "context"
+import (
+	"context"
+	"encoding/binary"
+)
 
 // Sealed is a message sealed for its client (crt/SPEC.md, section 5). It is
 // immutable, and its bytes are shared: by the members of a shard, or of a
@@ -8,8 +11,15 @@ import "context"
 type Sealed struct {
 	Head []byte // the frame up to its body
 	Body []byte // nil: none
-	// Channel says that the sequence goes before the frame.
-	Channel bool
+	// Channel says that it is for all members of a channel: the sequence goes
+	// before the frame. ChannelID and Epoch name the secret that opens it.
+	Channel   bool
+	ChannelID uint64
+	Epoch     uint32
+	// Prelude brings that secret, to whom the message is for. It is sent first
+	// where the session did not get the secret yet; nil: it has to be read from
+	// the mailbox, where it comes with the message.
+	Prelude *Sealed
 }
 
 // CoverListener is a [CommitListener] that also hears of covers: members of a
@@ -86,6 +96,8 @@ type Sealer interface {
 	// reverse: whom it is for, and how it is to be sealed, is not known yet.
 	Wrap(id int64, body []byte) []byte
 	Unwrap(id int64, wrapped []byte) ([]byte, error)
+	// NewChannel fills in the secret of a channel's new epoch, wrapped.
+	NewChannel(k *SealChannel)
 	// Step answers the member's secret at the next key period.
 	Step(m *SealMember) ([]byte, error)
 }
@@ -95,6 +107,11 @@ type SealGroup interface {
 	// Shard seals what members of a shard are sent. Frames name all items, each
 	// once.
 	Shard(sh *SealShard, items []SealItem) ([]SealedFrame, error)
+	// Channel seals a message for all members of a channel. Its ID is of the
+	// push and the channel, so that it can be found again.
+	Channel(k *SealChannel, m *Message) (SealedFrame, error)
+	// Rekey brings the channel's secret to some slots of a shard.
+	Rekey(sh *SealShard, k *SealChannel, slots []int) (*Sealed, error)
 	// Client seals for a client of kind SealAEAD.
 	Client(m *SealMember, it SealItem) (SealedFrame, error)
 }
@@ -118,6 +135,14 @@ type SealMember struct {
 	Secret     []byte // wrapped
 }
 
+// SealChannel is one epoch of a group's channel as it is stored.
+type SealChannel struct {
+	Realm, Group string
+	Epoch        uint32
+	ID           int64
+	Secret       []byte // wrapped
+}
+
 // SealItem is a message at a place of a client's mailbox.
 type SealItem struct {
 	Client  ClientKey
@@ -131,6 +156,14 @@ type SealedFrame struct {
 	ID     [16]byte // unique
 	Sealed *Sealed
 	Items  []int
+}
+
+// ChannelFrameID is the ID of the frame that a push to a channel is in: one push
+// is sealed once for it, however many transactions place it.
+func ChannelFrameID(channel, id int64) (frame [16]byte) {
+	binary.BigEndian.PutUint64(frame[:], uint64(channel))
+	binary.BigEndian.PutUint64(frame[8:], uint64(id))
+	return frame
 }
 
 // Handshake is one that was begun, opaque but to its [Sealing].

@@ -222,8 +222,9 @@ type delivery struct {
 	collapse string
 	mode     int
 	seal     push.SealMode
-	plain    int // entries made that are not sealed
-	shared   int // one of the body… values
+	channel  *channelRef // where it is for a group
+	plain    int         // entries made that are not sealed
+	shared   int         // one of the body… values
 	standing standing
 }
 
@@ -289,6 +290,7 @@ func (t *tx) place(e *push.Envelope, st standing) (push.Outcome, error) {
 	o := push.Outcome{ID: e.ID, Members: a.members, Rejected: a.rejected}
 	single := len(e.Target.Clients) == 1
 	d := t.delivery(e, st)
+	d.channel = channelOf(e.Target, a.epoch)
 	switch {
 	case !single:
 		d.shared = bodyShared

@@ -110,7 +110,11 @@ func (s *Store) sweeps(now time.Time) []chore {
 		chore{`SELECT 1 FROM seal_key WHERE state = 0 AND began <= ? LIMIT 1`, before(reservedFor),
 			func(t *tx, limit int) (int, error) { return t.sweepReserved(now, limit) }},
 		sweep(`seal_frame`, `id`, `sent < ?`, ` ORDER BY sent`, frames),
-		sweep(`seal_body`, `hash`, `sent < ?`, ` ORDER BY sent`, frames))
+		sweep(`seal_body`, `hash`, `sent < ?`, ` ORDER BY sent`, frames),
+		// Index: seal_channel_made. The secret of a group's last epoch is kept: it
+		// may still be in use.
+		sweep(`seal_channel`, `realm, grp, epoch`, `made < ? AND EXISTS (SELECT 1 FROM grp WHERE grp.realm = seal_channel.realm
+			AND grp.name = seal_channel.grp AND grp.epoch > seal_channel.epoch)`, ` ORDER BY made`, frames))
 	if eng.shared {
 		// Index: retired's primary key.
 		chores = append(chores, chore{`SELECT 1 FROM retired WHERE id = 1 AND after_id < upto_id AND upto_id > ?`, 0,

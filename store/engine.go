@@ -20,6 +20,8 @@ type engine struct {
 	// that are read to be changed are locked, nothing that was read is
 	// believed in the next transaction, and transactions carry a token.
 	shared bool
+	// snapshot is the isolation in which several reads see one moment.
+	snapshot sql.IsolationLevel
 	// session is executed on the writer's new connection, empty for nothing.
 	session string
 	begin   string

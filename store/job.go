@@ -142,6 +142,7 @@ func (t *tx) placeJob(j *job, members []jobMember) (int, error) {
 	}
 	d := t.delivery(e, promised)
 	d.shared = bodyShared
+	d.channel = channelOf(push.Target{Realm: j.realm, Group: j.group.String}, j.epoch)
 	entries := 0
 	var o push.Outcome
 	for _, c := range clients {

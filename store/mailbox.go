@@ -141,7 +141,7 @@ func (s *Store) Read(ctx context.Context, key push.ClientKey, after uint64, maxE
 		}
 		limit--
 		if !p.add(&e, cursor, now) {
-			return s.unsealed(ctx, &p)
+			return s.unsealed(ctx, key, &p)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -150,7 +150,7 @@ func (s *Store) Read(ctx context.Context, key push.ClientKey, after uint64, maxE
 	if limit > 0 { // nothing is left up to head
 		p.gap(p.Through+1, head, push.GapExpired)
 	}
-	return s.unsealed(ctx, &p)
+	return s.unsealed(ctx, key, &p)
 }
 
 type storedEntry struct {

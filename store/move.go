@@ -64,6 +64,7 @@ var movedTables = []movedTable{
 	{"seal_key", 3, []string{"realm", "client_id", "generation", "state", "kind", "shard", "slot", "period", "began", "secret"}},
 	{"seal_frame", 1, []string{"id", "head", "sent"}},
 	{"seal_body", 1, []string{"hash", "body", "sent"}},
+	{"seal_channel", 3, []string{"realm", "grp", "epoch", "channel", "made", "secret"}},
 	{"revocation", 2, []string{"realm", "client_id", "issued_before"}},
 }
 

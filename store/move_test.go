@@ -146,6 +146,11 @@ func (w *moveWorld) answers(s *Store) map[string]any {
 	keep("mailboxes", boxes, err)
 	for _, k := range append(keys[:1:1], keys[2:]...) {
 		p, err := s.Read(ctx, k, 0, 100, 8<<20)
+		for _, it := range p.Items {
+			if it.Message != nil && it.Message.Sealed != nil {
+				it.Message.Sealed.Prelude = nil // sealed anew by each store
+			}
+		}
 		keep("read "+k.String(), p, err)
 		h, err := s.History(ctx, k, push.HistoryQuery{PageQuery: push.PageQuery{Limit: 100}})
 		keep("history "+k.String(), h, err)

@@ -25,7 +25,7 @@ var mysqlEngine = engine{
 	schema: goose.DialectMySQL,
 	steps:  func() (fs.FS, error) { return fs.Sub(migrations.MySQL, "mysql") },
 	open:   openMySQL,
-	shared: true,
+	shared: true, snapshot: sql.LevelRepeatableRead,
 	// Under REPEATABLE READ a transaction would see the past, and lock gaps.
 	session:   "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 	begin:     "BEGIN",

@@ -76,7 +76,7 @@ func (t *tx) enter(d *delivery, c *counter, o *push.Outcome) error {
 	case t.cfg.Sealer == nil:
 		return push.Errorf(push.CodeInternal, "client %q is pushed to sealed, and this server has no sealing keys: start it with those of the others", c.key)
 	default:
-		row.seal(c, d.message)
+		row.seal(c, d)
 	}
 	t.entries = append(t.entries, row)
 	if !fits || replaced {
@@ -315,9 +315,12 @@ func (t *tx) end(at push.Placement, from, to int, reason string) (bool, error) {
 
 // seal has the entry sealed with the commit group, and leaves the message out of
 // it.
-func (r *entryRow) seal(c *counter, m *push.Message) {
+func (r *entryRow) seal(c *counter, d *delivery) {
 	keys := c.sealing
-	r.sealFor, r.message, r.msg = &keys, m, nil
+	r.sealFor, r.message, r.msg = &keys, d.message, nil
+	if keys.seal == sealCRT {
+		r.channel = d.channel
+	}
 	if r.shared == bodyShared || r.shared == bodyRecorded {
 		r.shared = bodyRecorded
 	} else {

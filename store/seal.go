@@ -63,17 +63,21 @@ func (c *counter) sealKind(mode push.SealMode) (kind int, ok bool) {
 // sealEntries seals what the group's entries hold for sealing clients.
 func (t *tx) sealEntries() error {
 	shards := make(map[int64][]int)
+	broadcasts := make(map[broadcast][]int)
 	var alone []int
 	for i := range t.entries {
 		switch r := &t.entries[i]; {
 		case r.sealFor == nil:
+		case r.channel != nil:
+			b := broadcast{*r.channel, r.id}
+			broadcasts[b] = append(broadcasts[b], i)
 		case r.sealFor.seal == sealCRT:
 			shards[r.sealFor.shard] = append(shards[r.sealFor.shard], i)
 		default:
 			alone = append(alone, i)
 		}
 	}
-	if len(shards) == 0 && len(alone) == 0 {
+	if len(shards) == 0 && len(alone) == 0 && len(broadcasts) == 0 {
 		return nil
 	}
 	if t.sealing == nil {
@@ -83,6 +87,9 @@ func (t *tx) sealEntries() error {
 		if err := t.sealShard(id, shards[id]); err != nil {
 			return err
 		}
+	}
+	if err := t.sealBroadcasts(broadcasts); err != nil {
+		return err
 	}
 	for _, i := range alone {
 		if err := t.sealAlone(&t.entries[i]); err != nil {
@@ -145,7 +152,11 @@ func (t *tx) cover(sh *push.SealShard, f *push.SealedFrame, items []push.SealIte
 // sessions hear so.
 func (t *tx) framed(r *entryRow, f *push.SealedFrame) {
 	r.frame, r.generation = f.ID[:], int64(r.sealFor.generation)
-	m := &push.Message{ID: r.message.ID, Sent: r.message.Sent, Sealed: f.Sealed}
+	t.hearSealed(r, f.Sealed)
+}
+
+func (t *tx) hearSealed(r *entryRow, s *push.Sealed) {
+	m := &push.Message{ID: r.message.ID, Sent: r.message.Sent, Sealed: s}
 	t.hear(m, []push.Placement{{Client: r.key, Seq: r.seq}})
 }
 

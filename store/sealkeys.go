@@ -213,30 +213,34 @@ func (s *Store) unheld(ctx context.Context, key push.ClientKey, want push.SealMo
 		return false, false, failed(err)
 	}
 	stale = kind != sealNone && (sealMode(kind) != want || !slices.Contains(held, generation))
-	query, args := unheldQuery(`SELECT 1 FROM offline_message `, held)
+	query, args := unheldQuery(`SELECT 1 FROM offline_message `, held, sealMode(kind) == push.SealCRT && !stale)
 	var one int
 	lost, err = s.row(ctx, query+` LIMIT 1`, append([]any{key.Realm, key.ID, cursor}, args...), &one)
 	return lost, stale, failed(err)
 }
 
 // unheldQuery selects waiting entries that are sealed under none of the
-// generations. Eight at most are named, so that statements are few.
-func unheldQuery(head string, held []uint32) (string, []any) {
+// generations, and under no channel's secret where the client can be brought
+// those. Eight generations at most are named, so that statements are few.
+func unheldQuery(head string, held []uint32, channels bool) (string, []any) {
 	const most = 8
-	args := make([]any, most)
+	args := make([]any, most+1)
 	for i := range args {
-		args[i] = int64(-1)
-		if i < len(held) {
+		args[i] = int64(0)
+		if i < most && i < len(held) {
 			args[i] = int64(held[len(held)-1-i])
 		}
 	}
-	return head + `WHERE realm = ? AND client_id = ? AND seq > ? AND status = 0 AND generation > 0 AND generation NOT IN ` + inList(most), args
+	if channels {
+		args[most] = int64(generationChannel)
+	}
+	return head + `WHERE realm = ? AND client_id = ? AND seq > ? AND status = 0 AND generation <> 0 AND generation NOT IN ` + inList(most+1), args
 }
 
 // dropUnheld drops what waits under keys that the client does not hold. Index:
 // offline_message's primary key, the range after the cursor.
 func (t *tx) dropUnheld(c *counter, held []uint32) error {
-	query, args := unheldQuery(`UPDATE offline_message SET status = 5, reason = ?, due = ? `, held)
+	query, args := unheldQuery(`UPDATE offline_message SET status = 5, reason = ?, due = ? `, held, c.seal == sealCRT)
 	args = append([]any{string(push.GapKeyLost), unixMS(t.now.Add(t.cfg.keepEnded())), c.key.Realm, c.key.ID, int64(c.cursor)}, args...)
 	n, err := t.execCount(query, args...)
 	if n > 0 {

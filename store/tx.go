@@ -37,6 +37,7 @@ type tx struct {
 	shards       map[int64]*push.SealShard
 	frames       []frameRow
 	sealedBodies map[[32]byte]struct{}
+	channels     map[channelRef]*openChannel
 }
 
 type heard struct {
@@ -95,7 +96,8 @@ type entryRow struct {
 	status   int
 	reason   string
 
-	sealFor    *sealing // nil: not sealed
+	sealFor    *sealing    // nil: not sealed
+	channel    *channelRef // sealed for its members together
 	message    *push.Message
 	frame      any // []byte or nil
 	generation int64

@@ -22,7 +22,7 @@ type sealedItem struct {
 
 // unsealed fills in the frames of the page. An entry whose frame is gone is told
 // as expired. Indexes: primary keys.
-func (s *Store) unsealed(ctx context.Context, p *pageBuilder) (push.Page, error) {
+func (s *Store) unsealed(ctx context.Context, key push.ClientKey, p *pageBuilder) (push.Page, error) {
 	if len(p.sealed) == 0 {
 		return p.Page, nil
 	}
@@ -41,7 +41,7 @@ func (s *Store) unsealed(ctx context.Context, p *pageBuilder) (push.Page, error)
 		}
 		*item = push.Item{Seq: item.Seq, To: item.Seq, Reason: push.GapExpired}
 	}
-	return p.Page, nil
+	return p.Page, failed(s.preludes(ctx, key, &p.Page))
 }
 
 func (s *Store) loadFrames(ctx context.Context, frames map[[16]byte]*push.Sealed) error {
@@ -57,6 +57,7 @@ func (s *Store) loadFrames(ctx context.Context, frames map[[16]byte]*push.Sealed
 		found, err := collect(rows, err, scan)
 		for _, f := range found {
 			sealed := &push.Sealed{Head: f.value}
+			channelFrame(sealed)
 			frames[[16]byte(f.key)] = sealed
 			if hash := [32]byte(bodyHash(f.value)); hasBody(f.value) {
 				bodies[hash] = nil

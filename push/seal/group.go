@@ -141,6 +141,49 @@ func (g *group) frame(frames *[]push.SealedFrame, sh *crt.Shard, items []push.Se
 	return nil
 }
 
+// Channel implements [push.SealGroup].
+func (g *group) Channel(k *push.SealChannel, m *push.Message) (push.SealedFrame, error) {
+	message, err := g.message(m)
+	if err != nil {
+		return push.SealedFrame{}, err
+	}
+	key, err := g.s.channel(k)
+	if err != nil {
+		return push.SealedFrame{}, err
+	}
+	defer clear(key.Secret[:])
+	f, err := g.s.sealer.SealChannel(key, message)
+	if err != nil {
+		return push.SealedFrame{}, err
+	}
+	return push.SealedFrame{ID: push.ChannelFrameID(k.ID, m.ID), Sealed: &push.Sealed{
+		Head: f[:crt.HeaderSize:crt.HeaderSize], Body: f[crt.HeaderSize:], Channel: true, ChannelID: key.Channel, Epoch: key.Epoch,
+	}}, nil
+}
+
+// Rekey implements [push.SealGroup].
+func (g *group) Rekey(sh *push.SealShard, k *push.SealChannel, to []int) (*push.Sealed, error) {
+	ready, err := g.s.shard(sh)
+	if err != nil {
+		return nil, err
+	}
+	key, err := g.s.channel(k)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key.Secret[:])
+	body, err := key.SealRekeyBody()
+	if err != nil {
+		return nil, err
+	}
+	slots := make([]crt.Slot, ready.Slots())
+	for _, i := range to {
+		slots[i] = crt.Slot{Type: crt.SlotRekey, Data: key.Secret[:]}
+	}
+	head, err := ready.Seal(make([]byte, 0, ready.FrameSize(0)), crt.Rekey, 0, slots, body, &g.scratch)
+	return &push.Sealed{Head: head, Body: body.Bytes}, err
+}
+
 // Client implements [push.SealGroup].
 func (g *group) Client(m *push.SealMember, it push.SealItem) (push.SealedFrame, error) {
 	message, err := g.message(it.Message)

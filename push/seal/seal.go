@@ -204,8 +204,34 @@ func (s *Service) Unwrap(id int64, wrapped []byte) ([]byte, error) {
 	return body, nil
 }
 
+// NewChannel implements [push.Sealer].
+func (s *Service) NewChannel(k *push.SealChannel) {
+	c := crt.NewChannelKey(uint64(k.ID), k.Epoch, k.Group)
+	k.Secret = s.cfg.Wrapper.Wrap(nil, crt.LabelChannel, channelOwner(k), c.Secret[:])
+	clear(c.Secret[:])
+}
+
+// channelOwner is whose a wrapped channel secret is (section 7).
+func channelOwner(k *push.SealChannel) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, uint64(k.ID)), k.Epoch)
+}
+
+func (s *Service) channel(k *push.SealChannel) (*crt.ChannelKey, error) {
+	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChannel, channelOwner(k), k.Secret)
+	if err == nil && len(secret) != crt.KeySize {
+		err = crt.ErrOpen
+	}
+	if err != nil {
+		return nil, fmt.Errorf("seal: the secret of group %q can't be read: %w", k.Group, err)
+	}
+	return &crt.ChannelKey{Channel: uint64(k.ID), Epoch: k.Epoch, Name: k.Group, Secret: [crt.KeySize]byte(secret)}, nil
+}
+
 // shard makes a shard to seal with, or finds it made.
 func (s *Service) shard(sh *push.SealShard) (*crt.Shard, error) {
+	if sh.Version == 0 { // read beside the writer: it may be of no version
+		return s.makeShard(sh)
+	}
 	s.mu.Lock()
 	r := s.shards[sh.ID]
 	s.mu.Unlock()

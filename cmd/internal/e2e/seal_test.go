@@ -298,3 +298,50 @@ func TestKeysThatAreLost(t *testing.T) {
 		t.Errorf("history is %+v", history)
 	}
 }
+
+// Broadcasts to a group are one frame for all its members, on whatever node; a
+// member that was away gets the secrets that it needs before the messages.
+func TestSealedBroadcasts(t *testing.T) {
+	file, public := sealKeys(t)
+	n := together(t, append(quick, "SUNZI_SEAL_KEY_FILE="+file)...)
+	a, b := n.start(), n.start()
+	ann, bob := newSealer(t, a, "ann", wsclient.SealCRT, public), newSealer(t, b, "bob", wsclient.SealCRT, public)
+	endAnn, endBob := ann.connect(a), bob.connect(b)
+	member := func(method, id string) {
+		t.Helper()
+		a.must(t, request{method: method, path: "/v1/groups/room/members/" + id}, nil)
+	}
+	push := func(s *server, data string) {
+		t.Helper()
+		s.must(t, request{method: "POST", path: "/v1/push", body: map[string]any{"to": map[string]any{"group": "room"}, "data": data}}, nil)
+	}
+	member("PUT", "ann")
+	member("PUT", "bob")
+	push(a, "one")
+	push(b, "two")
+	ann.wants(`"one"`, `"two"`)
+	bob.wants(`"one"`, `"two"`)
+	endAnn()
+	push(b, "three")
+	member("DELETE", "bob")
+	push(a, "four")
+	a.kill()
+	endAnn = ann.connect(b)
+	push(b, "five")
+	ann.wants(`"one"`, `"two"`, `"three"`, `"four"`, `"five"`)
+	bob.wants(`"one"`, `"two"`, `"three"`)
+	endAnn()
+	endBob()
+	if f := ann.stats.DecryptFailed + bob.stats.DecryptFailed; f > 0 {
+		t.Errorf("%d frames did not open", f)
+	}
+	broadcasts := 0
+	for id, sum := range ann.wire.frames {
+		if bob.wire.frames[id] == sum {
+			broadcasts++
+		}
+	}
+	if broadcasts < 3 {
+		t.Errorf("%d frames went to both members, want the three broadcasts at least", broadcasts)
+	}
+}

@@ -56,3 +56,17 @@ CREATE TABLE seal_body (
   sent bigint        NOT NULL,
   KEY seal_body_sent (sent)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- The secret of each epoch of a group that was broadcast to, wrapped. channel
+-- names the group inside frames.
+CREATE TABLE seal_channel (
+  realm   varbinary(400) NOT NULL,
+  grp     varbinary(400) NOT NULL,
+  epoch   bigint NOT NULL,
+  channel bigint NOT NULL,
+  made    bigint NOT NULL,
+  secret  varbinary(512) NOT NULL,
+  PRIMARY KEY (realm, grp, epoch),
+  KEY seal_channel_id (channel, epoch),
+  KEY seal_channel_made (made)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

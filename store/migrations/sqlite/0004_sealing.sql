@@ -54,3 +54,17 @@ CREATE TABLE seal_body (
   sent bigint NOT NULL
 );
 CREATE INDEX seal_body_sent ON seal_body (sent);
+
+-- The secret of each epoch of a group that was broadcast to, wrapped. channel
+-- names the group inside frames.
+CREATE TABLE seal_channel (
+  realm   varchar(100) NOT NULL,
+  grp     varchar(100) NOT NULL,
+  epoch   bigint NOT NULL,
+  channel bigint NOT NULL,
+  made    bigint NOT NULL,
+  secret  blob NOT NULL,
+  PRIMARY KEY (realm, grp, epoch)
+) WITHOUT ROWID;
+CREATE INDEX seal_channel_id ON seal_channel (channel, epoch);
+CREATE INDEX seal_channel_made ON seal_channel (made);
