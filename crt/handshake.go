@@ -92,7 +92,7 @@ func parseGrant(kind Kind, b []byte) (g Grant, err error) {
 }
 
 // secrets are what both sides derive from a handshake.
-type secrets struct{ welcome, confirm, chain [KeySize]byte }
+type secrets struct{ welcome, confirm, chain, up [KeySize]byte }
 
 // transcript is th of section 3; welcome is without the sealed grant.
 func transcript(hello, welcome, static []byte) []byte {
@@ -108,6 +108,7 @@ func agree(ss, th []byte) secrets {
 		derive(ss, th, "CRT-BE/1 welcome"),
 		derive(ss, th, "CRT-BE/1 confirm"),
 		derive(ss, th, "CRT-BE/1 chain"),
+		derive(ss, th, "CRT-BE/1 up chain"),
 	}
 }
 
@@ -198,7 +199,9 @@ func (h *ClientHandshake) Finish(welcome []byte) (*Keys, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return newKeys(h.who, g, s.chain), s.confirmation(welcome), nil
+	k := newKeys(h.who, g, s.chain)
+	k.up = s.up
+	return k, s.confirmation(welcome), nil
 }
 
 func (h *ClientHandshake) parse(b []byte) (clear, box []byte, err error) {

@@ -50,6 +50,9 @@ func shake(t *testing.T, id *Identity, suite Suite, kind Kind, change func(hello
 	}
 	change(nil, nil, confirm)
 	chain, err := pending.Confirm(confirm)
+	if up := keys.Up(); err == nil && (up.Key != pending.Up() || up.Period != chain.Period || up.Key == chain.Key) {
+		t.Error("what clients send is sealed with another key than it is opened with")
+	}
 	return keys, chain, err
 }
 

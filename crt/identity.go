@@ -52,6 +52,7 @@ func ParseHello(b []byte) (Hello, error) {
 // Pending is a handshake whose client has not yet confirmed.
 type Pending struct {
 	chain   Chain
+	up      [KeySize]byte
 	confirm []byte
 }
 
@@ -84,7 +85,7 @@ func (id *Identity) Answer(h Hello, g Grant, random io.Reader) ([]byte, *Pending
 	s := agree(ss, th)
 	var nonce [12]byte // the key is of this handshake alone
 	welcome = aead(s.welcome).Seal(welcome, nonce[:], g.append(nil), th)
-	return welcome, &Pending{Chain{g.Period, s.chain}, s.confirmation(welcome)}, nil
+	return welcome, &Pending{Chain{g.Period, s.chain}, s.up, s.confirmation(welcome)}, nil
 }
 
 func (id *Identity) shared(h Hello, key *ecdh.PrivateKey) ([]byte, error) {
@@ -102,6 +103,9 @@ func (id *Identity) shared(h Hello, key *ecdh.PrivateKey) ([]byte, error) {
 	}
 	return append(one, two...), nil
 }
+
+// Up is what a [Receiver] opens with, once the client has confirmed.
+func (p *Pending) Up() [KeySize]byte { return p.up }
 
 // Confirm takes SEAL_CONFIRM, and answers the client's chain.
 func (p *Pending) Confirm(b []byte) (Chain, error) {

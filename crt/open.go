@@ -11,6 +11,7 @@ type Keys struct {
 	who     Who
 	grant   Grant
 	chain   Chain // of the lowest period that may still have to be opened
+	up      [KeySize]byte
 	slots   map[keyID]*slotOpener
 	scratch openScratch
 }
@@ -51,6 +52,13 @@ func (k *Keys) Grant() Grant { return k.grant }
 // keeps, in a safe place.
 func (k *Keys) Chain() Chain { return k.chain }
 
+// Up is what a [Sender] seals with: cu of section 3. Keys that were restored have
+// none unless [Keys.RestoreUp] was called.
+func (k *Keys) Up() Chain { return Chain{k.grant.Period, k.up} }
+
+// RestoreUp gives back what Up answered.
+func (k *Keys) RestoreUp(up [KeySize]byte) { k.up = up }
+
 // Forget steps to the period, and makes what was sealed in earlier ones
 // unreadable: everything in them is acked. A period that is not later changes
 // nothing.
@@ -71,6 +79,7 @@ func (k *Keys) Forget(before uint32) {
 // Wipe overwrites the chain key. The keys open nothing from then on.
 func (k *Keys) Wipe() {
 	k.chain.Wipe()
+	clear(k.up[:])
 	clear(k.slots)
 	k.grant.Modulus = nil
 }

@@ -22,7 +22,7 @@ type Sender struct {
 	chain  Chain
 }
 
-// NewSender makes a sender for one connection.
+// NewSender makes a sender for one connection; c is what [Keys.Up] answered.
 func NewSender(who Who, c Chain) *Sender { return &Sender{NewSealer(), who, c} }
 
 // Seal seals one message of the WebSocket protocol.
@@ -43,7 +43,8 @@ type Receiver struct {
 	next   uint64
 }
 
-// NewReceiver makes a receiver for one connection of the client.
+// NewReceiver makes a receiver for one connection of the client; c has the key of
+// [Pending.Up], and the key period at which its keys begin.
 func NewReceiver(who Who, c Chain) *Receiver { return &Receiver{who: who, chain: c} }
 
 // Open opens the next frame. After an error nothing of the connection can be

@@ -235,7 +235,7 @@ func handshakeVectors(t *testing.T) []*vector {
 		v := &vector{
 			Name: name, About: about, Kind: "handshake", Suite: int(suite), Mode: int(kind), Realm: "bank", ID: "alice",
 			Server: hex.EncodeToString(id.Public()), Random: hex.EncodeToString(random), Hello: hex.EncodeToString(hello),
-			Welcome: hex.EncodeToString(welcome), Confirm: hex.EncodeToString(confirm), Chain: g.Chain, Grant: &g,
+			Welcome: hex.EncodeToString(welcome), Confirm: hex.EncodeToString(confirm), Chain: g.Chain, Grant: &g, Up: hex.EncodeToString(keys.up[:]),
 		}
 		g.Who, g.Chain = "", ""
 		return v
@@ -248,7 +248,7 @@ func handshakeVectors(t *testing.T) []*vector {
 	spoil := func(name, why string, change func(welcome []byte) []byte) {
 		v := make1(name, "suite 1", X25519, KindCRT)
 		v.Welcome = hex.EncodeToString(change(unhex(t, v.Welcome)))
-		v.Grant, v.Confirm, v.Chain, v.Error = nil, "", "", why
+		v.Grant, v.Confirm, v.Chain, v.Up, v.Error = nil, "", "", "", why
 		all = append(all, v)
 	}
 	spoil("handshake-version", "version 2", func(b []byte) []byte { b[0] = 2; return b })
@@ -265,7 +265,7 @@ func handshakeVectors(t *testing.T) []*vector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.Welcome, v.Grant, v.Confirm, v.Chain, v.Error = hex.EncodeToString(welcome), nil, "", "", "not the pinned server"
+	v.Welcome, v.Grant, v.Confirm, v.Chain, v.Up, v.Error = hex.EncodeToString(welcome), nil, "", "", "", "not the pinned server"
 	return append(all, v)
 }
 

@@ -43,6 +43,7 @@ type vector struct {
 	Welcome string      `json:"welcome,omitempty"`
 	Confirm string      `json:"confirm,omitempty"`
 	Grant   *vectorKeys `json:"grant,omitempty"`
+	Up      string      `json:"up,omitempty"`
 
 	// up
 	Sender   string     `json:"sender,omitempty"`
@@ -209,7 +210,8 @@ func checkHandshake(t *testing.T, v *vector) {
 		t.Fatal(err)
 	}
 	g, chain := keys.Grant(), keys.Chain()
-	if hex.EncodeToString(confirm) != v.Confirm || hex.EncodeToString(chain.Key[:]) != v.Chain || chain.Period != v.Grant.Period {
+	if hex.EncodeToString(confirm) != v.Confirm || hex.EncodeToString(chain.Key[:]) != v.Chain || chain.Period != v.Grant.Period ||
+		hex.EncodeToString(keys.up[:]) != v.Up {
 		t.Errorf("confirmed with %x, chain %x at %d", confirm, chain.Key, chain.Period)
 	}
 	if (g.Modulus == nil) != (want.Modulus == nil) || g.Modulus != nil && !g.Modulus.Equal(want.Modulus) {

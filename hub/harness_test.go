@@ -3,7 +3,9 @@ package hub
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -36,15 +38,16 @@ type office struct {
 	commits sync.Mutex // one commit at a time, as the port promises
 	wg      sync.WaitGroup
 
-	mu     sync.Mutex
-	boxes  map[push.ClientKey]*box
-	acks   []push.Ack
-	reads  []push.Ack
-	typing []string
-	hellos []push.Hello
-	lastID int64
-	public []byte        // nil: nothing is sealed
-	hold   chan struct{} // nil: a step of a handshake is answered at once
+	mu         sync.Mutex
+	boxes      map[push.ClientKey]*box
+	acks       []push.Ack
+	reads      []push.Ack
+	typing     []string
+	hellos     []push.Hello
+	lastID     int64
+	public     []byte        // nil: nothing is sealed
+	noUnsealer bool          // nobody has keys to send sealed with
+	hold       chan struct{} // nil: a step of a handshake is answered at once
 }
 
 type box struct {
@@ -184,6 +187,41 @@ func (o *office) SealConfirm(_ push.Identity, h push.Handshake, confirm []byte, 
 		}
 		done(8, nil)
 	})
+}
+
+// officeUnsealer opens "CB" and a number that counts from 0, before JSON.
+type officeUnsealer struct{ next byte }
+
+func (u *officeUnsealer) Open(frame []byte) ([]byte, bool, error) {
+	if len(frame) < 3 || frame[2] != '0'+u.next {
+		return nil, false, errors.New("not this one")
+	}
+	u.next++
+	return frame[3:], true, nil
+}
+
+func (o *office) Unsealer(_ push.Identity, done func(push.Unsealer, error)) {
+	o.wg.Go(func() {
+		o.mu.Lock()
+		hold, without := o.hold, o.noUnsealer
+		o.mu.Unlock()
+		if hold != nil {
+			<-hold
+		}
+		if without {
+			done(nil, push.Errorf(push.CodeNoSealKey, "no keys"))
+			return
+		}
+		done(&officeUnsealer{}, nil)
+	})
+}
+
+func (o *office) DecodeText(text []byte) []byte {
+	b, err := base64.StdEncoding.DecodeString(string(text))
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 // commit places one message for the clients, as the store does: the entry

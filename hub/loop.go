@@ -30,6 +30,7 @@ const (
 	cmdPage                           // x: pageReply
 	cmdRefreshed                      // x: refreshReply
 	cmdSealWelcome                    // x: sealReply
+	cmdUnsealer                       // x: unsealerReply
 	cmdSealed                         // x: sealReply
 	cmdDrain                          // no connection: the loop closes all
 )

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"encoding/binary"
 	"time"
 
@@ -19,7 +20,11 @@ type sealing struct {
 	pending push.Handshake // waits for the client's confirmation; nil: none
 	busy    bool           // the backend is at work on a step
 	known   map[epoch]struct{}
-	quota   int64 // of handshakes: theoretical arrival time, ns of the loop's clock
+	// What the client sends sealed.
+	unsealer push.Unsealer // nil: its keys were not read yet
+	up       [][]byte      // waits for that
+	waiting  int           // bytes in up
+	quota    int64         // of handshakes: theoretical arrival time, ns of the loop's clock
 }
 
 // epoch is a channel's, whose secret was sent.
@@ -111,6 +116,9 @@ func (c *conn) sealHello(hello []byte) {
 func (c *conn) sealWelcome(r sealReply) {
 	s := c.seals()
 	s.busy = false
+	if len(s.up) > 0 {
+		c.askUnsealer()
+	}
 	if r.err != nil {
 		c.complainOf(r.err)
 		return
@@ -129,7 +137,7 @@ func (c *conn) sealConfirm(confirm []byte) {
 	}
 	s := c.rare.sealing
 	h := s.pending
-	s.pending, s.busy = nil, true
+	s.pending, s.busy, s.unsealer = nil, true, nil
 	c.loop.hub.serving().SealConfirm(c.identity(), h, confirm, func(generation uint32, err error) {
 		c.loop.post(command{c: c, kind: cmdSealed, x: sealReply{generation: generation, err: err}})
 	})
@@ -137,6 +145,9 @@ func (c *conn) sealConfirm(confirm []byte) {
 
 func (c *conn) sealed(r sealReply) {
 	c.seals().busy = false
+	if len(c.seals().up) > 0 {
+		c.askUnsealer()
+	}
 	if r.err != nil {
 		c.complainOf(r.err)
 		return
@@ -178,18 +189,90 @@ func (c *conn) putSealed(m *push.Sealed, seq uint64) bool {
 	return c.put(wire.TypeMessage)
 }
 
-// isUp reports whether a client that seals what it sends sent this. No message
-// of either sub-protocol is binary and begins so.
-func (c *conn) isUp(ev frame.Event) bool {
-	return ev.Op == frame.Binary && len(ev.Payload) >= 2 && ev.Payload[0] == 'C' && ev.Payload[1] == 'B' &&
-		c.rare != nil && c.rare.sealing != nil && c.rare.sealing.mode == push.SealAEAD
+// sealedUp is what a client that seals what it sends sent so; nil: something
+// else. No message of either sub-protocol is binary and begins with CB; one in
+// text is base64 of that, in whatever state, and no JSON object.
+func (c *conn) sealedUp(ev frame.Event) []byte {
+	if c.rare == nil || c.rare.sealing == nil || c.rare.sealing.mode != push.SealAEAD {
+		return nil
+	}
+	p := ev.Payload
+	if ev.Op == frame.Text {
+		if p = bytes.TrimLeft(p, " \t\r\n"); len(p) == 0 || p[0] == '{' {
+			return nil
+		}
+		p = c.loop.hub.serving().DecodeText(p)
+	}
+	if len(p) >= 2 && p[0] == 'C' && p[1] == 'B' {
+		return p
+	}
+	return nil
 }
 
-// up is where sealed messages of clients will be opened (crt/SPEC.md section
-// 5.6): by the backend, in order, before they are acted on like others. Until
-// there is a port for it they are refused without ending the connection.
-func (c *conn) up(_ []byte) {
-	c.loop.count.in[wire.TypeUnknown].Add(1)
-	c.said()
-	c.complain(push.CodeInvalidField, "this server does not open sealed messages of clients")
+// upQueue bounds what a client may send sealed while its keys are read, in bytes.
+const upQueue = 256 << 10
+
+// up takes a sealed message of the client (crt/SPEC.md section 5.6). The first
+// one has its keys read; what comes meanwhile waits, in order.
+func (c *conn) up(payload []byte) {
+	s := c.seals()
+	switch {
+	case s.unsealer != nil:
+		c.unseal(payload)
+	case c.phase != phaseOpen:
+		c.complain(push.CodeInvalidField, "sealed messages come after welcome")
+	default:
+		if s.waiting += len(payload); s.waiting > upQueue {
+			c.shut(push.CloseTooBig, "too much was sent sealed at once")
+			return
+		}
+		s.up = append(s.up, bytes.Clone(payload))
+		if len(s.up) == 1 && !s.busy { // a handshake that ends decides the keys
+			c.askUnsealer()
+		}
+	}
+}
+
+func (c *conn) askUnsealer() {
+	c.loop.hub.serving().Unsealer(c.identity(), func(u push.Unsealer, err error) {
+		c.loop.post(command{c: c, kind: cmdUnsealer, x: unsealerReply{u, err}})
+	})
+}
+
+type unsealerReply struct {
+	unsealer push.Unsealer
+	err      error
+}
+
+// unsealing goes on with what waited.
+func (c *conn) unsealing(r unsealerReply) {
+	s := c.seals()
+	queue := s.up
+	s.up, s.waiting = nil, 0
+	if r.err != nil {
+		c.complainOf(r.err)
+		return
+	}
+	s.unsealer = r.unsealer
+	for _, payload := range queue {
+		if c.phase >= phaseClosing {
+			return
+		}
+		c.unseal(payload)
+	}
+}
+
+// unseal opens one and acts on what is in it.
+func (c *conn) unseal(payload []byte) {
+	text, json, err := c.seals().unsealer.Open(payload)
+	if err != nil {
+		c.loop.count.malformed.Add(1)
+		c.shut(push.CloseMalformed, "a sealed message that does not open, or not in this place")
+		return
+	}
+	codec := wire.Msgpack
+	if json {
+		codec = wire.JSON
+	}
+	c.act(codec, text)
 }

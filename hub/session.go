@@ -77,6 +77,10 @@ func (c *conn) do(cmd *command) {
 		if x, ok := cmd.x.(refreshReply); ok {
 			c.refreshed(x)
 		}
+	case cmdUnsealer:
+		if x, ok := cmd.x.(unsealerReply); ok {
+			c.unsealing(x)
+		}
 	case cmdSealWelcome:
 		if x, ok := cmd.x.(sealReply); ok {
 			c.sealWelcome(x)
@@ -127,9 +131,8 @@ func (c *conn) begin(up upgraded) {
 
 // message acts on one message of the client.
 func (c *conn) message(ev frame.Event) {
-	m := &c.loop.msg
-	if c.isUp(ev) {
-		c.up(ev.Payload)
+	if p := c.sealedUp(ev); p != nil {
+		c.up(p)
 		return
 	}
 	if ev.Op != c.op() {
@@ -137,7 +140,13 @@ func (c *conn) message(ev frame.Event) {
 		c.shut(push.CloseUnsupported, "this sub-protocol uses the other kind of frame")
 		return
 	}
-	if err := wire.DecodeClient(c.codec, ev.Payload, m); err != nil {
+	c.act(c.codec, ev.Payload)
+}
+
+// act acts on the message that is in these bytes.
+func (c *conn) act(codec wire.Codec, payload []byte) {
+	m := &c.loop.msg
+	if err := wire.DecodeClient(codec, payload, m); err != nil {
 		c.loop.count.malformed.Add(1)
 		c.shut(push.CloseMalformed, err.Error())
 		return

@@ -50,6 +50,12 @@ type Sealing interface {
 	Hold(ctx context.Context, key ClientKey, want SealMode, held []uint32) error
 	// Offers reports whether clients may ask for that kind.
 	Offers(mode SealMode) bool
+	// Unsealer opens what the client sends under its newest keys.
+	// [CodeNoSealKey] where it has none of kind SealAEAD.
+	Unsealer(ctx context.Context, key ClientKey) (Unsealer, error)
+	// DecodeText takes base64 as clients in the field send it; nil for what is
+	// none.
+	DecodeText(text []byte) []byte
 	// Begin takes SEAL_HELLO. It answers SEAL_WELCOME, and what Complete needs.
 	// The keys are kept, but nothing is sealed for them yet.
 	Begin(ctx context.Context, key ClientKey, hello []byte) (welcome []byte, h Handshake, err error)
@@ -69,6 +75,8 @@ type SealKeys interface {
 	// wrapped, for a key period at or after the place's. CodeInvalidField where
 	// the place is not reserved any more.
 	Activate(ctx context.Context, key ClientKey, at SealPlace, secret func(period uint32) ([]byte, error)) error
+	// Member reads the client's keys in use; nil where there are none.
+	Member(ctx context.Context, key ClientKey) (*SealMember, error)
 	// Hold takes a client's word on what it wants and which generations it
 	// holds. Keys of another kind, or that it does not hold, are destroyed, so
 	// that nothing more is sealed for them; what waits under keys that it does
@@ -164,6 +172,38 @@ func ChannelFrameID(channel, id int64) (frame [16]byte) {
 	binary.BigEndian.PutUint64(frame[:], uint64(channel))
 	binary.BigEndian.PutUint64(frame[8:], uint64(id))
 	return frame
+}
+
+// Unsealer opens what a client of kind SealAEAD sends on one connection, each
+// frame once and in order. Not safe for concurrent use; it does not block.
+type Unsealer interface {
+	// Open answers the message of the WebSocket protocol, in JSON or in
+	// MessagePack. After an error nothing of the connection can be trusted.
+	Open(frame []byte) (text []byte, json bool, err error)
+}
+
+// DecodeText answers what came as text in base64; nil for what is none.
+func (d *Desk) DecodeText(text []byte) []byte {
+	if d.sealing == nil {
+		return nil
+	}
+	return d.sealing.DecodeText(text)
+}
+
+// Unsealer makes one for the session.
+func (d *Desk) Unsealer(id Identity, done func(Unsealer, error)) {
+	d.enqueue(errand{run: func(ctx context.Context) bool {
+		if d.sealing == nil {
+			done(nil, Errorf(CodeInvalidField, "this server does not seal"))
+			return true
+		}
+		u, err := d.sealing.Unsealer(ctx, id.Client)
+		if HasCode(err, CodeNoStore) || HasCode(err, CodeTimeout) {
+			return false
+		}
+		done(u, err)
+		return true
+	}})
 }
 
 // Handshake is one that was begun, opaque but to its [Sealing].

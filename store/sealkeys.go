@@ -198,6 +198,20 @@ func (s *Store) Hold(ctx context.Context, key push.ClientKey, want push.SealMode
 	})
 }
 
+// Member implements [push.SealKeys]. Index: primary keys.
+func (s *Store) Member(ctx context.Context, key push.ClientKey) (*push.SealMember, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	m := &push.SealMember{Client: key}
+	found, err := s.row(ctx, `SELECT seal_key.generation, seal_key.slot, seal_key.period, seal_key.secret FROM client JOIN seal_key
+		ON seal_key.realm = client.realm AND seal_key.client_id = client.client_id AND seal_key.generation = client.seal_generation
+		WHERE client.realm = ? AND client.client_id = ? AND seal_key.state = 1`, []any{key.Realm, key.ID}, &m.Generation, &m.Slot, &m.Period, &m.Secret)
+	if err != nil || !found {
+		return nil, failed(err)
+	}
+	return m, nil
+}
+
 // unheld reports whether something waits under keys that the client does not
 // hold, and whether the keys in use are such, or of another kind. Indexes:
 // primary keys.

@@ -206,7 +206,7 @@ func (n *node) sees(key push.ClientKey) bool {
 // eventually polls until the condition holds.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !cond() {
 		if time.Now().After(deadline) {
 			t.Fatalf("did not happen: %s", what)

@@ -137,21 +137,23 @@ func (s *Service) Complete(ctx context.Context, key push.ClientKey, h push.Hands
 		return 0, push.Errorf(push.CodeInvalidField, "seal_confirm does not confirm: the client and this server came to other keys")
 	}
 	defer chain.Wipe()
-	who := crt.NameHash(key.Realm, key.ID)
+	who, up := crt.NameHash(key.Realm, key.ID), hs.pending.Up()
 	err = s.keys.Activate(ctx, key, hs.at, func(period uint32) ([]byte, error) {
 		c := chain
 		defer c.Wipe()
 		for c.Period < period {
 			c.Step()
 		}
-		return s.wrap(who, &c, hs.modulus), nil
+		return s.wrap(who, &c, up, hs.modulus), nil
 	})
 	return hs.at.Generation, err
 }
 
-// wrap is how a member's secret is kept: its chain key, then c (section 7).
-func (s *Service) wrap(who crt.Who, c *crt.Chain, m *residue.Modulus) []byte {
+// wrap is how a member's secret is kept: its chain key, what it sends with, then
+// c (section 7).
+func (s *Service) wrap(who crt.Who, c *crt.Chain, up [crt.KeySize]byte, m *residue.Modulus) []byte {
 	secret := append(make([]byte, 0, 256), c.Key[:]...)
+	secret = append(secret, up[:]...)
 	if m != nil {
 		secret = m.AppendC(secret)
 	}
@@ -159,24 +161,67 @@ func (s *Service) wrap(who crt.Who, c *crt.Chain, m *residue.Modulus) []byte {
 	return s.cfg.Wrapper.Wrap(nil, crt.LabelChain, who[:], secret)
 }
 
+// unwrapped is a member's keys, in clear.
+type unwrapped struct {
+	crt.Member
+	up [crt.KeySize]byte
+}
+
 // unwrap is the reverse.
-func (s *Service) unwrap(m *push.SealMember) (*crt.Member, error) {
+func (s *Service) unwrap(m *push.SealMember) (*unwrapped, error) {
 	who := crt.NameHash(m.Client.Realm, m.Client.ID)
 	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChain, who[:], m.Secret)
-	if err == nil && len(secret) < crt.KeySize {
+	if err == nil && len(secret) < 2*crt.KeySize {
 		err = crt.ErrOpen
 	}
 	if err != nil {
 		return nil, fmt.Errorf("seal: the keys of client %q can't be read: %w", m.Client, err)
 	}
 	defer clear(secret)
-	mem := &crt.Member{Who: who, Chain: crt.Chain{Period: m.Period, Key: [crt.KeySize]byte(secret)}}
-	if c := secret[crt.KeySize:]; len(c) > 0 {
+	mem := &unwrapped{crt.Member{Who: who, Chain: crt.Chain{Period: m.Period, Key: [crt.KeySize]byte(secret)}}, [crt.KeySize]byte(secret[crt.KeySize:])}
+	if c := secret[2*crt.KeySize:]; len(c) > 0 {
 		if mem.Modulus, err = residue.NewModulus(16*len(c), c); err != nil {
 			return nil, fmt.Errorf("seal: the keys of client %q can't be read: %w", m.Client, err)
 		}
 	}
 	return mem, nil
+}
+
+// DecodeText implements [push.Sealing].
+func (s *Service) DecodeText(text []byte) []byte {
+	b, err := crt.DecodeText(text)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// Unsealer implements [push.Sealing].
+func (s *Service) Unsealer(ctx context.Context, key push.ClientKey) (push.Unsealer, error) {
+	m, err := s.keys.Member(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if m == nil {
+		return nil, push.Errorf(push.CodeNoSealKey, "client %q has no sealing keys: it has to make a handshake first", key.ID)
+	}
+	mem, err := s.unwrap(m)
+	if err != nil {
+		return nil, err
+	}
+	defer mem.Chain.Wipe()
+	if mem.Modulus != nil {
+		return nil, push.Errorf(push.CodeNoSealKey, "client %q seals with crt: what it sends is not sealed", key.ID)
+	}
+	// Keys of this kind begin at key period 0.
+	return unsealer{crt.NewReceiver(mem.Who, crt.Chain{Key: mem.up})}, nil
+}
+
+type unsealer struct{ *crt.Receiver }
+
+func (u unsealer) Open(frame []byte) ([]byte, bool, error) {
+	format, text, err := u.Receiver.Open(frame)
+	return text, format == crt.JSON, err
 }
 
 // Step implements [push.Sealer].
@@ -187,7 +232,7 @@ func (s *Service) Step(m *push.SealMember) ([]byte, error) {
 	}
 	defer mem.Chain.Wipe()
 	mem.Chain.Step()
-	return s.wrap(mem.Who, &mem.Chain, mem.Modulus), nil
+	return s.wrap(mem.Who, &mem.Chain, mem.up, mem.Modulus), nil
 }
 
 // Wrap implements [push.Sealer].
@@ -271,7 +316,7 @@ func (s *Service) makeShard(sh *push.SealShard) (*crt.Shard, error) {
 		if m.Slot < 0 || m.Slot >= sh.Slots || members[m.Slot] != nil || mem.Modulus == nil {
 			return nil, errors.New("seal: a shard's members do not fit its slots")
 		}
-		members[m.Slot] = mem
+		members[m.Slot] = &mem.Member
 	}
 	return s.sealer.NewShard(uint64(sh.ID), sh.Period, members, s.pool.Take)
 }

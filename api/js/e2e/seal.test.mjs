@@ -130,3 +130,35 @@ test('two browsers in one shard: one frame for both, one goes offline and back',
   assert.deepEqual((await rows(page)).map((r) => r.topic), ['both', 'mine', 'away']);
   assert.deepEqual(problems, []);
 });
+
+test('mode aead: what the page sends is sealed as well, acks among it', LIMIT, async (t) => {
+  const { server } = await setting(t);
+  const other = await (await server.call('POST', '/v1/clients', {})).json();
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const guest = await context.newPage();
+  const sent = [];
+  guest.on('websocket', (ws) => ws.on('framesent', ({ payload }) => sent.push(payload)));
+  await guest.goto(server.line.url + '/client/sunzi.js');
+  await guest.evaluate(([url, token, serverKey]) => new Promise((resolve, reject) => {
+    import('/client/sunzi.js').then(({ connect }) => {
+      window.got = [];
+      window.client = connect(url, { token, seal: 'aead', serverKey, sealKeys: 'memory' });
+      window.client.on('*', (m) => window.got.push([m.data, m.sealed]));
+      window.client.when('keys', resolve);
+      window.client.when('state', (e) => e.to === 'FAILED' && reject(new Error(e.reason || String(e.error))));
+    }, reject);
+  }), [`${server.line.ws_url}/${other.client_id}`, other.token, server.line.seal_key]);
+  for (const n of [1, 2]) {
+    const { id } = await server.push('n', n, { to: { client: other.client_id }, seal: 'aead' });
+    await guest.waitForFunction((want) => window.got.length === want, n);
+    for (;;) {
+      const { clients } = await (await server.call('GET', `/v1/push/${id}`)).json();
+      if (clients[0].state === 'acked') break;
+    }
+  }
+  assert.deepEqual(await guest.evaluate(() => window.got), [[1, true], [2, true]]);
+  const clear = sent.filter((p) => typeof p === 'string').map((p) => JSON.parse(p).type);
+  assert.deepEqual(clear, ['hello', 'seal_hello', 'seal_confirm']);
+  assert.ok(sent.some((p) => typeof p !== 'string'), 'nothing was sent sealed');
+});

@@ -54,7 +54,7 @@ function cursors(kind, platform) {
 }
 
 // What sealing needs, or null where it is not asked for.
-function seal({ seal: mode, serverKey, allowPlain = false, sealKeys: keys = 'indexeddb', sealUp: up = false, sealUrl }) {
+function seal({ seal: mode, serverKey, allowPlain = false, sealKeys: keys = 'indexeddb', sealUp: up = true, sealUrl }) {
   if (mode === undefined || mode === 'none') return null;
   if (mode !== 'crt' && mode !== 'aead') throw new TypeError(`sunzi: unknown seal ${mode}`);
   const server = pinned(serverKey);

@@ -73,16 +73,16 @@ const check = {
     // Suite 2 is not for browsers: its welcome is one to a hello that was never said.
     if (v.error || v.suite !== 1) return assert.rejects(finished, { message: 'sunzi: the handshake failed' });
     assert.equal(hex(hello), v.hello);
-    const { grant, chain, confirm } = await finished;
+    const { grant, chain, up, confirm } = await finished;
     const { generation, period, shard, slot, slots, slot_bytes: slotBytes, c } = v.grant;
     assert.deepEqual(grant, { generation, period, shard: BigInt(shard), slot, slots, slotBytes, c: unhex(c) });
     assert.equal(hex(confirm), v.confirm);
     await sameKey(chain, v.chain);
+    await sameKey(up, v.up);
   },
 
   async up(v) {
-    const keys = await keysOf({ ...v, generation: 1, shard: '0', slot: 0, slots: 0, slot_bytes: 0, c: '' });
-    const s = await Sender.make(keys, v.period, unhex(v.sender));
+    const s = await Sender.make({ who: unhex(v.who), up: await baseKey(unhex(v.chain)), begins: v.period }, unhex(v.sender));
     for (const { format, text, frame } of v.messages) assert.equal(hex(await s.seal(text, format)), frame);
   },
 

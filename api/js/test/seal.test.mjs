@@ -267,8 +267,7 @@ test('a handshake with another server, or changed on its way, fails', async () =
 test('what is sent is sealed under a sender of its own, with numbers that grow', async () => {
   const chain = randomBytes(32);
   const who = plainHash('', 'x');
-  const keys = new Keys(await record(0, { who: bytes(who), mode: AEAD, period: 2, chain: await baseKey(bytes(chain)), c: new Uint8Array(0) }));
-  const s = await Sender.make(keys, 2);
+  const s = await Sender.make({ who: bytes(who), up: await baseKey(bytes(chain)), begins: 2 });
   for (const batch of [0n, 1n]) {
     const f = Buffer.from(await s.seal('{"type":"ping"}'));
     assert.deepEqual([f[3], f.readBigUInt64BE(16), f.readUInt32BE(12), f.readUInt32BE(40)], [6, batch, 2, f.length - 76]);

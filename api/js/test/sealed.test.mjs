@@ -43,7 +43,7 @@ function sealing(options = {}, { mode = 'crt', url, Worker } = {}) {
     const grant = mode === 'crt' ? { shard: 5n, slot: 1, slots: 3, slotBytes: 64, c } : {};
     const a = server.answer(hello, { generation: w.generation, period: 7, ...grant, ...more });
     w.shard = { shard: 5n, period: 7, members: [others[0], { who: hello.subarray(4, 36), chain: a.chain, c }, others[1]] };
-    w.member = { who: hello.subarray(4, 36), chain: a.chain, period: 7 };
+    w.member = { who: hello.subarray(4, 36), chain: a.chain, up: a.up, period: 7 };
     s.say({ type: 'seal_welcome', data: a.welcome.toString('base64url') });
     await until(() => w.sent('seal_confirm').length > before || w.client.state === 'FAILED', 'seal_confirm');
     if (w.client.state === 'FAILED') return;
@@ -415,7 +415,7 @@ function reader(w) {
   return (b) => {
     const f = Buffer.from(b);
     assert.equal(f.readBigUInt64BE(16), next);
-    const key = kdf(w.member.chain, Buffer.concat([Buffer.from('CRT-BE/1 up'), f.subarray(24, 32), w.member.who]));
+    const key = kdf(w.member.up, Buffer.concat([Buffer.from('CRT-BE/1 up'), f.subarray(24, 32), w.member.who]));
     const open = createDecipheriv('aes-256-gcm', key, nonce(next++, 0, 4)).setAAD(Buffer.concat([f.subarray(0, 44), w.member.who]));
     open.setAuthTag(f.subarray(-16));
     return JSON.parse(Buffer.concat([open.update(f.subarray(76, -16)), open.final()]).subarray(1));
@@ -423,7 +423,7 @@ function reader(w) {
 }
 
 test('aead: messages come sealed for us alone, and what we send is sealed', async () => {
-  const w = await ready({ sealUp: true }, { mode: 'aead' });
+  const w = await ready({}, { mode: 'aead' });
   const read = reader(w);
   w.socket.sayBytes(w.sealer.down(w.member, 1n, text(1)));
   w.socket.sayBytes(w.sealer.down(w.member, 0n, text(2)));
@@ -439,7 +439,7 @@ test('aead: messages come sealed for us alone, and what we send is sealed', asyn
 });
 
 test('aead: the last ack goes out before the socket is closed', async () => {
-  const w = await ready({ sealUp: true }, { mode: 'aead' });
+  const w = await ready({}, { mode: 'aead' });
   const s = w.socket;
   w.socket.sayBytes(w.sealer.down(w.member, 1n, text(1)));
   await w.seen(1);
@@ -451,7 +451,7 @@ test('aead: the last ack goes out before the socket is closed', async () => {
 });
 
 test('aead: with new keys the sender begins anew, right after the confirmation', async () => {
-  const w = await ready({ sealUp: true }, { mode: 'aead' });
+  const w = await ready({}, { mode: 'aead' });
   await w.pass(DAY);
   await w.shake();
   w.client.typing('room');
@@ -459,8 +459,8 @@ test('aead: with new keys the sender begins anew, right after the confirmation',
   assert.deepEqual(reader(w)(w.socket.sent.at(-1)), { type: 'typing', conversation_id: 'room' });
 });
 
-test('aead: what is sent is in clear unless sealUp says otherwise', async () => {
-  const w = await ready({}, { mode: 'aead' });
+test('aead: what is sent is in clear where sealUp says so', async () => {
+  const w = await ready({ sealUp: false }, { mode: 'aead' });
   w.client.typing('room');
   assert.deepEqual(w.sent('typing'), [{ type: 'typing', conversation_id: 'room' }]);
 });
@@ -520,7 +520,7 @@ test('a worker that dies ends the connection, and the next one has another', asy
 
 test('a worker that dies while something is to be sealed: nothing is sent in its place', async () => {
   const { made, Worker } = workers();
-  const w = await ready({ sealUp: true }, { mode: 'aead', Worker });
+  const w = await ready({}, { mode: 'aead', Worker });
   const s = w.socket;
   s.sayBytes(w.sealer.down(w.member, 1n, text(1)));
   await w.seen(1);

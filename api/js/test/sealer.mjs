@@ -143,7 +143,7 @@ export class Server {
   key = generateKeyPairSync('x25519').privateKey;
   public = rawPublic(this.key);
 
-  /** { welcome, confirm, chain } for a SEAL_HELLO. */
+  /** { welcome, confirm, chain, up } for a SEAL_HELLO. */
   answer(hello, { generation, period, shard = 0n, slot = 0, slots = 0, slotBytes = 0, c = Buffer.alloc(0) }) {
     const e = generateKeyPairSync('x25519').privateKey;
     const theirs = publicKey(hello.subarray(52, 84));
@@ -153,7 +153,7 @@ export class Server {
     const grant = Buffer.concat([u32(generation), u32(period), u64(shard), u16(slot), u16(slots), u16(slotBytes), Buffer.alloc(10), c]);
     const welcome = Buffer.concat([clear, gcm(kdf(ss, 'CRT-BE/1 welcome', th), Buffer.alloc(12), th, grant)]);
     const mac = createHmac('sha256', kdf(ss, 'CRT-BE/1 confirm', th)).update(sha(welcome)).digest();
-    return { welcome, confirm: Buffer.concat([Buffer.of(1), mac.subarray(0, 16)]), chain: kdf(ss, 'CRT-BE/1 chain', th) };
+    return { welcome, confirm: Buffer.concat([Buffer.of(1), mac.subarray(0, 16)]), chain: kdf(ss, 'CRT-BE/1 chain', th), up: kdf(ss, 'CRT-BE/1 up chain', th) };
   }
 }
 

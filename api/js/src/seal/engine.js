@@ -46,8 +46,8 @@ export class Engine {
 
   /** Takes SEAL_WELCOME: { generation, confirm, put, remove }. The records are to be kept before confirm is sent. */
   async finish(welcome, now) {
-    const { grant, chain, confirm } = await this.#handshake.finish(welcome);
-    const record = { kind: 'keys', who: this.#who, mode: this.#mode, made: now, chain, ...grant };
+    const { grant, chain, up, confirm } = await this.#handshake.finish(welcome);
+    const record = { kind: 'keys', who: this.#who, mode: this.#mode, made: now, chain, up, begins: grant.period, ...grant };
     const given = this.#ring.add(new Keys(record));
     return { generation: grant.generation, confirm, put: [record], remove: given.map((k) => k.record) };
   }
@@ -110,7 +110,7 @@ export class Engine {
   /** Begins to seal what is sent, under a generation of mode aead. */
   async sender(generation) {
     const keys = this.#ring.keys.find((k) => k.generation === generation && k.record.mode === AEAD);
-    this.#sender = await Sender.make(keys, keys.chain.period);
+    this.#sender = await Sender.make(keys.record);
   }
 
   seal(text) {

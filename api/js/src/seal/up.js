@@ -15,14 +15,14 @@ export class Sender {
   #sender;
   #batch = 0n;
 
-  /** keys is a generation of mode aead; period the one to send under. */
-  static async make(keys, period, made) {
+  /** The record of a generation of mode aead: its up key, and the period at which it begins. */
+  static async make({ who, up, begins }, made) {
     const s = new Sender();
-    s.#who = keys.record.who;
-    s.#period = period;
+    s.#who = who;
+    s.#period = begins;
     s.#sender = made ?? crypto.getRandomValues(new Uint8Array(8));
     const info = concat('CRT-BE/1 up', s.#sender, s.#who);
-    s.#key = await deriveAES(await keys.chain.at(period), info, undefined, ['encrypt']);
+    s.#key = await deriveAES(up, info, undefined, ['encrypt']);
     return s;
   }
 
