@@ -73,7 +73,7 @@ func (l *load) roam(ctx context.Context, c *receiver) {
 		if err == nil {
 			err = client.Run(stay, c.handle)
 		}
-		if err != nil && stay.Err() == nil {
+		if err != nil && stay.Err() == nil && !ownOlder(err) {
 			l.t.Errorf("client %s: %v", c.id, err)
 		}
 		cancel()
