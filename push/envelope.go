@@ -12,8 +12,9 @@ const (
 	StoreNever   StoreMode = "never"   // live or nothing: no sequence, no entry
 )
 
-// SealMode says how a push is sealed. This release accepts auto and none;
-// crt and aead are refused by name.
+// SealMode says how a push is sealed: as each client has chosen (auto), not at
+// all, or in a way that it requires. Who has no keys of that kind is refused then,
+// by name ([CodeNoSealKey]).
 type SealMode string
 
 // The seal modes.
