@@ -56,8 +56,10 @@ type SealKeys interface {
 	Reserve(ctx context.Context, key ClientKey, kind SealMode, bits, slots int) (SealPlace, error)
 	// Activate has everything that is committed from its return on sealed for
 	// the keys, and destroys those of before. secret answers what is to be kept,
-	// wrapped, for a key period at or after the place's. CodeInvalidField where
-	// the place is not reserved any more.
+	// wrapped, for a key period at or after the place's; it is called as often as
+	// the transaction is tried, and even after a return with CodeTimeout, whose
+	// outcome is unknown. CodeInvalidField where the place is not reserved any
+	// more.
 	Activate(ctx context.Context, key ClientKey, at SealPlace, secret func(period uint32) ([]byte, error)) error
 	// Hold takes a client's word on what it wants and which generations it
 	// holds. Keys of another kind, or that it does not hold, are destroyed, so
