@@ -64,7 +64,9 @@ type SealKeys interface {
 	// Hold takes a client's word on what it wants and which generations it
 	// holds. Keys of another kind, or that it does not hold, are destroyed, so
 	// that nothing more is sealed for them; what waits under keys that it does
-	// not hold is dropped as key_lost.
+	// not hold is dropped as key_lost. Where it holds some, keys newer than those
+	// stay: its word may be older than they are. Keys that were reserved are given
+	// up: none that a welcome does not name come into use after it.
 	Hold(ctx context.Context, key ClientKey, want SealMode, held []uint32) error
 }
 
