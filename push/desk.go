@@ -44,6 +44,9 @@ type Refusal struct {
 
 // Hello is what a client says first.
 type Hello struct {
+	// Unsaid is that of a client which said nothing in time. Nothing in it is the
+	// client's word: it may be one whose hello is late.
+	Unsaid      bool
 	Device      string
 	Cursor      *uint64 // nil: the server's
 	Incarnation string
@@ -104,7 +107,7 @@ func (d *Desk) Open(id Identity, h Hello, done func(Opened, error)) {
 	d.enqueue(errand{run: func(ctx context.Context) bool {
 		var o Opened
 		err := d.gate.standing(ctx, id)
-		if err == nil && d.sealing != nil {
+		if err == nil && d.sealing != nil && !h.Unsaid {
 			err = d.sealing.Hold(ctx, id.Client, h.Seal, h.Held)
 		}
 		if err == nil {
