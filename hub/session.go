@@ -193,6 +193,7 @@ func (c *conn) hello(m *wire.ClientMessage) {
 
 // open asks for the mailbox's state.
 func (c *conn) open(h push.Hello) {
+	h.Alive = c.alive
 	c.phase = phaseOpening
 	c.phaseAt = 0
 	c.loop.hub.serving().Open(c.identity(), h, func(o push.Opened, err error) {

@@ -97,6 +97,22 @@ func TestWhoSaysNothingHasNotSaidThatItHoldsNoKeys(t *testing.T) {
 	})
 }
 
+func TestWhatWasSaidOnAConnectionThatIsGoneIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newRig(t)
+		sealing := &holding{}
+		b.Desk.sealing = sealing
+		stop := b.start(t)
+		b.Desk.Open(Identity{Client: alice}, Hello{Alive: func() bool { return false }}, func(Opened, error) { t.Error("it was answered") })
+		synctest.Wait()
+		if sealing.calls != 0 {
+			t.Error("its word on keys was taken")
+		}
+		openNow(t, b, Hello{Alive: func() bool { return true }})
+		stop()
+	})
+}
+
 func TestATokenRevokedBetweenAdmissionAndOpenIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newRig(t)
