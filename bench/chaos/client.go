@@ -71,6 +71,7 @@ func (c *client) isDraining() bool {
 // live has one connection, or fails to.
 func (c *client) live(ctx context.Context, life Life) {
 	node := c.nodes[life.Node]
+	dialed := time.Now()
 	sock, err := dial(ctx, node.WSURL, c.id, c.token, life.End)
 	if err != nil {
 		sleep(ctx, retryPause+backoff(c.failures))
@@ -79,6 +80,7 @@ func (c *client) live(ctx context.Context, life Life) {
 	}
 	c.failures = 0
 	s := c.open(sock, life, node)
+	s.dialed = dialed
 	if !life.Overlap {
 		s.run(ctx)
 		return

@@ -156,7 +156,7 @@ func (s *session) sealWelcomed(w *wire.Welcome) over {
 	switch {
 	case l.kind == "":
 		return false
-	case w.Seal == "" && time.Since(s.began) >= helloWait:
+	case w.Seal == "" && time.Since(s.dialed) >= helloWait:
 		s.end("late hello", 0)
 		return true
 	case w.Seal != l.kind || !slices.Equal(w.SealKey, l.server):

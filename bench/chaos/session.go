@@ -19,6 +19,7 @@ type session struct {
 	conn  int
 	epoch int // of the client when it began
 
+	dialed      time.Time // before the handshake of RFC 6455, which a link may hold up
 	began       time.Time
 	until       time.Time
 	wasDraining bool
