@@ -99,7 +99,7 @@ func (c *conn) silent() {
 		c.shut(push.CloseHelloTimeout, "no hello; the token is bound to a device")
 		return
 	}
-	c.open(push.Hello{})
+	c.open(push.Hello{Unsaid: true})
 }
 
 // near is how far ahead of its time a deadline that only the sweep knows of

@@ -18,6 +18,7 @@ type (
 	openedReply struct {
 		opened push.Opened
 		seal   push.SealMode // what hello asked for
+		unsaid bool          // there was no hello
 		err    error
 	}
 	pageReply struct {
@@ -205,10 +206,11 @@ func (c *conn) hello(m *wire.ClientMessage) {
 
 // open asks for the mailbox's state.
 func (c *conn) open(h push.Hello) {
+	h.Alive = c.alive
 	c.phase = phaseOpening
 	c.phaseAt = 0
 	c.loop.hub.serving().Open(c.identity(), h, func(o push.Opened, err error) {
-		c.loop.post(command{c: c, kind: cmdOpened, x: openedReply{o, h.Seal, err}})
+		c.loop.post(command{c: c, kind: cmdOpened, x: openedReply{o, h.Seal, h.Unsaid, err}})
 	})
 }
 
@@ -219,6 +221,10 @@ func (c *conn) opened(r openedReply) {
 	}
 	if r.err != nil {
 		c.failed("mailbox not opened", r.err)
+		return
+	}
+	if r.unsaid && r.opened.Seal != "" { // it could open nothing, or its hello is late: it shall come again
+		c.shut(push.CloseHelloTimeout, "no hello; what is pushed to this client is sealed")
 		return
 	}
 	w := wire.Welcome{

@@ -98,6 +98,21 @@ func TestAClientThatSaysNothingIsServedFromTheServersCursor(t *testing.T) {
 	}
 }
 
+// Its hello may be late: to be taken for one that does not seal any more would
+// cost it its keys.
+func TestAClientWithSealingKeysHasToSayHello(t *testing.T) {
+	cfg := testConfig()
+	cfg.HelloWait = 50 * time.Millisecond
+	r := start(t, cfg)
+	r.office.keys = map[push.ClientKey]push.SealMode{key("alice"): push.SealCRT}
+	r.dial("alice").WantClose(4106)
+	r.office.mu.Lock()
+	defer r.office.mu.Unlock()
+	if h := r.office.hellos; len(h) != 1 || !h[0].Unsaid {
+		t.Errorf("the backend heard %+v", h)
+	}
+}
+
 func TestADeviceBoundTokenNeedsItsDevice(t *testing.T) {
 	cfg := testConfig()
 	cfg.HelloWait = 50 * time.Millisecond

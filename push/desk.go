@@ -44,11 +44,17 @@ type Refusal struct {
 
 // Hello is what a client says first.
 type Hello struct {
+	// Unsaid is that of a client which said nothing in time. Nothing in it is the
+	// client's word: it may be one whose hello is late.
+	Unsaid      bool
 	Device      string
 	Cursor      *uint64 // nil: the server's
 	Incarnation string
 	Seal        SealMode // what the client wants; empty: none
 	Held        []uint32 // the generations of sealing keys that it holds
+	// Alive tells whether the connection that it was said on still stands; nil:
+	// nobody knows. Any goroutine.
+	Alive func() bool
 }
 
 // Opened is what welcome is made of, and where the feed starts.
@@ -100,11 +106,17 @@ const (
 // Open answers where the session starts, which must be in the table by then.
 // An ack that the client's cursor implies is taken. Errors are [CodeNoClient]
 // and, for a token that was revoked meanwhile, [CodeBadCredentials].
+// done is not called once h.Alive answers false: what was said on a connection
+// that is gone may be out of date, and must not be acted on when the store comes
+// back.
 func (d *Desk) Open(id Identity, h Hello, done func(Opened, error)) {
 	d.enqueue(errand{run: func(ctx context.Context) bool {
+		if h.Alive != nil && !h.Alive() {
+			return true
+		}
 		var o Opened
 		err := d.gate.standing(ctx, id)
-		if err == nil && d.sealing != nil {
+		if err == nil && d.sealing != nil && !h.Unsaid {
 			err = d.sealing.Hold(ctx, id.Client, h.Seal, h.Held)
 		}
 		if err == nil {

@@ -66,6 +66,53 @@ func TestOpenStartsWhereClientAndServerAgree(t *testing.T) {
 	}
 }
 
+// holding counts what is said to be held.
+type holding struct {
+	Sealing
+	calls int
+}
+
+func (h *holding) Hold(context.Context, ClientKey, SealMode, []uint32) error {
+	h.calls++
+	return nil
+}
+
+func (*holding) Offers(SealMode) bool { return false }
+
+func TestWhoSaysNothingHasNotSaidThatItHoldsNoKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newRig(t)
+		sealing := &holding{}
+		b.Desk.sealing = sealing
+		stop := b.start(t)
+		openNow(t, b, Hello{Unsaid: true})
+		if sealing.calls != 0 {
+			t.Error("silence was taken for a word on keys")
+		}
+		openNow(t, b, Hello{})
+		if sealing.calls != 1 {
+			t.Error("a hello was not taken for one")
+		}
+		stop()
+	})
+}
+
+func TestWhatWasSaidOnAConnectionThatIsGoneIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newRig(t)
+		sealing := &holding{}
+		b.Desk.sealing = sealing
+		stop := b.start(t)
+		b.Desk.Open(Identity{Client: alice}, Hello{Alive: func() bool { return false }}, func(Opened, error) { t.Error("it was answered") })
+		synctest.Wait()
+		if sealing.calls != 0 {
+			t.Error("its word on keys was taken")
+		}
+		openNow(t, b, Hello{Alive: func() bool { return true }})
+		stop()
+	})
+}
+
 func TestATokenRevokedBetweenAdmissionAndOpenIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newRig(t)

@@ -72,15 +72,19 @@ type SealKeys interface {
 	Reserve(ctx context.Context, key ClientKey, kind SealMode, bits, slots int) (SealPlace, error)
 	// Activate has everything that is committed from its return on sealed for
 	// the keys, and destroys those of before. secret answers what is to be kept,
-	// wrapped, for a key period at or after the place's. CodeInvalidField where
-	// the place is not reserved any more.
+	// wrapped, for a key period at or after the place's; it is called as often as
+	// the transaction is tried, and even after a return with CodeTimeout, whose
+	// outcome is unknown. CodeInvalidField where the place is not reserved any
+	// more.
 	Activate(ctx context.Context, key ClientKey, at SealPlace, secret func(period uint32) ([]byte, error)) error
 	// Member reads the client's keys in use; nil where there are none.
 	Member(ctx context.Context, key ClientKey) (*SealMember, error)
 	// Hold takes a client's word on what it wants and which generations it
 	// holds. Keys of another kind, or that it does not hold, are destroyed, so
 	// that nothing more is sealed for them; what waits under keys that it does
-	// not hold is dropped as key_lost.
+	// not hold is dropped as key_lost. Where it holds some, keys newer than those
+	// stay: its word may be older than they are. Keys that were reserved are given
+	// up: none that a welcome does not name come into use after it.
 	Hold(ctx context.Context, key ClientKey, want SealMode, held []uint32) error
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -131,6 +132,16 @@ func (s *Store) Activate(ctx context.Context, key push.ClientKey, at push.SealPl
 		if c == nil {
 			return errNoClient(key)
 		}
+		// Before anything is changed: what is refused is not rolled back.
+		var one int
+		reserved, err := t.row(`SELECT 1 FROM seal_key WHERE realm = ? AND client_id = ? AND generation = ? AND state = 0`+t.cfg.engine.forUpdate,
+			[]any{key.Realm, key.ID, int64(at.Generation)}, &one)
+		if err != nil {
+			return err
+		}
+		if !reserved {
+			return push.Errorf(push.CodeInvalidField, "the handshake took too long: begin another one")
+		}
 		// What the group has already made is sealed for the keys of before.
 		if err := t.flush(); err != nil {
 			return err
@@ -150,13 +161,9 @@ func (s *Store) Activate(ctx context.Context, key push.ClientKey, at push.SealPl
 		if err != nil {
 			return err
 		}
-		n, err := t.execCount(`UPDATE seal_key SET state = 1, period = ?, began = ?, secret = ? WHERE realm = ? AND client_id = ? AND generation = ? AND state = 0`,
-			int64(period), unixMS(t.now), wrapped, key.Realm, key.ID, int64(at.Generation))
-		if err != nil {
+		if err := t.exec(`UPDATE seal_key SET state = 1, period = ?, began = ?, secret = ? WHERE realm = ? AND client_id = ? AND generation = ? AND state = 0`,
+			int64(period), unixMS(t.now), wrapped, key.Realm, key.ID, int64(at.Generation)); err != nil {
 			return err
-		}
-		if n == 0 {
-			return push.Errorf(push.CodeInvalidField, "the handshake took too long: begin another one")
 		}
 		c.seal, c.generation, c.shard, c.slot = sealKinds[at.Kind], at.Generation, at.Shard, at.Slot
 		t.change(c)
@@ -176,9 +183,15 @@ func (t *tx) unseal(c *counter, but uint32) error {
 
 // Hold implements [push.SealKeys]. Nothing is written where the client holds
 // what there is.
+//
+// A client keeps keys before it confirms them. So one that holds some, and none
+// so new as those in use, has most likely said so before it made these: its
+// word was held up, on a node that stood still or had no database, while it went
+// elsewhere. Then nothing newer than what it holds is touched. If it has lost
+// its newest keys after all it makes a handshake, which destroys them.
 func (s *Store) Hold(ctx context.Context, key push.ClientKey, want push.SealMode, held []uint32) error {
-	lost, stale, err := s.unheld(ctx, key, want, held)
-	if err != nil || !lost && !stale {
+	needed, err := s.unheld(ctx, key, want, held)
+	if err != nil || !needed {
 		return err
 	}
 	return s.do(ctx, 1000, func(t *tx) error {
@@ -189,10 +202,15 @@ func (s *Store) Hold(ctx context.Context, key push.ClientKey, want push.SealMode
 		if err := t.flush(); err != nil {
 			return err
 		}
-		if c.seal != sealNone && (sealMode(c.seal) != want || !slices.Contains(held, c.generation)) {
-			if err := t.unseal(c, 0); err != nil {
-				return err
-			}
+		if isStale(c.seal, c.generation, want, held) {
+			err = t.unseal(c, 0)
+		} else {
+			// The welcome that follows says which keys are the newest; the client
+			// forgets later ones, which must not come into use after that.
+			err = t.giveUp(c, func(_ uint32, state int) bool { return state == keyReserved })
+		}
+		if err != nil {
+			return err
 		}
 		return t.dropUnheld(c, held)
 	})
@@ -212,43 +230,65 @@ func (s *Store) Member(ctx context.Context, key push.ClientKey) (*push.SealMembe
 	return m, nil
 }
 
-// unheld reports whether something waits under keys that the client does not
-// hold, and whether the keys in use are such, or of another kind. Indexes:
-// primary keys.
-func (s *Store) unheld(ctx context.Context, key push.ClientKey, want push.SealMode, held []uint32) (lost, stale bool, err error) {
+// isStale reports whether keys in use are of another kind than the client
+// wants, or such as it had and does not hold any more.
+func isStale(kind int, generation uint32, want push.SealMode, held []uint32) bool {
+	return kind != sealNone && (sealMode(kind) != want || !slices.Contains(held, generation) && generation <= newestKnown(held))
+}
+
+// newestKnown is the newest generation that a client which holds these can have
+// known of.
+func newestKnown(held []uint32) uint32 {
+	if len(held) == 0 {
+		return math.MaxUint32 // it holds none: whatever there is is lost to it
+	}
+	return slices.Max(held)
+}
+
+// unheld reports whether there is something to do for Hold: keys in use that
+// are stale, keys that were never confirmed, or something that waits under keys
+// that the client does not hold. Indexes: primary keys.
+func (s *Store) unheld(ctx context.Context, key push.ClientKey, want push.SealMode, held []uint32) (bool, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	var kind int
+	var kind, reserved int
 	var generation, last uint32
 	var cursor int64
-	known, err := s.row(ctx, `SELECT seal, seal_generation, seal_last, client.cursor FROM client WHERE realm = ? AND client_id = ?`,
-		[]any{key.Realm, key.ID}, &kind, &generation, &last, &cursor)
+	known, err := s.row(ctx, `SELECT seal, seal_generation, seal_last, client.cursor,
+			(SELECT COUNT(*) FROM seal_key k WHERE k.realm = client.realm AND k.client_id = client.client_id AND k.state = 0)
+		FROM client WHERE realm = ? AND client_id = ?`,
+		[]any{key.Realm, key.ID}, &kind, &generation, &last, &cursor, &reserved)
 	if err != nil || !known || last == 0 {
-		return false, false, failed(err)
+		return false, failed(err)
 	}
-	stale = kind != sealNone && (sealMode(kind) != want || !slices.Contains(held, generation))
-	query, args := unheldQuery(`SELECT 1 FROM offline_message `, held, sealMode(kind) == push.SealCRT && !stale)
+	if reserved > 0 || isStale(kind, generation, want, held) {
+		return true, nil
+	}
+	query, args := unheldQuery(`SELECT 1 FROM offline_message `, held, sealMode(kind) == push.SealCRT && !isStale(kind, generation, want, held))
 	var one int
-	lost, err = s.row(ctx, query+` LIMIT 1`, append([]any{key.Realm, key.ID, cursor}, args...), &one)
-	return lost, stale, failed(err)
+	lost, err := s.row(ctx, query+` LIMIT 1`, append([]any{key.Realm, key.ID, cursor}, args...), &one)
+	return lost, failed(err)
 }
 
 // unheldQuery selects waiting entries that are sealed under none of the
-// generations, and under no channel's secret where the client can be brought
-// those. Eight generations at most are named, so that statements are few.
+// generations, and no newer one than the client can have known of; and such as
+// are under a channel's secret where the client can't be brought that. Eight
+// generations at most are named, so that statements are few.
 func unheldQuery(head string, held []uint32, channels bool) (string, []any) {
 	const most = 8
-	args := make([]any, most+1)
-	for i := range args {
-		args[i] = int64(0)
-		if i < most && i < len(held) {
-			args[i] = int64(held[len(held)-1-i])
+	args := make([]any, 1+most+1)
+	args[0] = int64(newestKnown(held))
+	for i := range most {
+		args[1+i] = int64(0)
+		if i < len(held) {
+			args[1+i] = int64(held[len(held)-1-i])
 		}
 	}
+	args[1+most] = int64(0)
 	if channels {
-		args[most] = int64(generationChannel)
+		args[1+most] = int64(generationChannel)
 	}
-	return head + `WHERE realm = ? AND client_id = ? AND seq > ? AND status = 0 AND generation <> 0 AND generation NOT IN ` + inList(most+1), args
+	return head + `WHERE realm = ? AND client_id = ? AND seq > ? AND status = 0 AND generation <> 0 AND generation <= ? AND generation NOT IN ` + inList(most+1), args
 }
 
 // dropUnheld drops what waits under keys that the client does not hold. Index:

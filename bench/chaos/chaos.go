@@ -13,6 +13,10 @@
 // no state. Run owns every goroutine that it starts and returns after they
 // have ended.
 //
+// A third of the clients seal where the plan says so. They open what they get
+// with package crt, and keep keys as api/wsclient does; the judge holds sealed
+// pushes to the same rules, and to a few of their own.
+//
 // Run starts no process and knows no fault's means: executors are handed in
 // ([Executor]): package stage has those of a cluster, made of [Process],
 // bench/faultproxy and push/pushtest/daemons. The seed fixes workload and

@@ -26,12 +26,16 @@ type client struct {
 	incarnation string // the device's
 	saved       uint64 // the cursor on the device
 	seen        uint64 // in memory: a kill forgets it
+	sealing     sealing
+	sessions    map[*session]struct{} // that are being read
 }
 
 // Times of clients.
 const (
 	retryPause  = 200 * time.Millisecond // at least, after a refused connection
 	silentFor   = 5 * time.Second        // how long a half-open socket stays
+	shakeWithin = 10 * time.Second
+	helloWait   = 800 * time.Millisecond // less than a node waits for hello
 	killWithin  = 2 * time.Second        // for a handler to strike in
 	lookAround  = 100 * time.Millisecond // at most between looks at ctx and the drain
 	ackSoon     = 50 * time.Millisecond
@@ -67,6 +71,7 @@ func (c *client) isDraining() bool {
 // live has one connection, or fails to.
 func (c *client) live(ctx context.Context, life Life) {
 	node := c.nodes[life.Node]
+	dialed := time.Now()
 	sock, err := dial(ctx, node.WSURL, c.id, c.token, life.End)
 	if err != nil {
 		sleep(ctx, retryPause+backoff(c.failures))
@@ -75,6 +80,7 @@ func (c *client) live(ctx context.Context, life Life) {
 	}
 	c.failures = 0
 	s := c.open(sock, life, node)
+	s.dialed = dialed
 	if !life.Overlap {
 		s.run(ctx)
 		return
@@ -88,15 +94,19 @@ func (c *client) open(sock *socket, life Life, node Node) *session {
 	defer c.mu.Unlock()
 	c.conns++
 	now := time.Now()
-	return &session{
+	s := &session{
 		c: c, sock: sock, life: life, node: node, conn: c.conns, epoch: c.epoch,
 		began: now, until: now.Add(life.Lasts), wasDraining: c.isDraining(),
 	}
+	c.sessions[s] = struct{}{}
+	return s
 }
 
-// die is kill -9 of the client's process. The caller holds mu.
+// die is kill -9 of the client's process. Its keys are on the device. The caller
+// holds mu.
 func (c *client) die() {
 	c.epoch++
+	clear(c.sessions) // whoever reads one still will see
 	c.seen = c.saved
 }
 

@@ -8,7 +8,7 @@ type Kind string
 // What producers write: every push begins with an attempt, each attempt has
 // one outcome, the last is followed by settled.
 const (
-	Attempt Kind = "attempt" // Push, Producer, Client (empty: broadcast), Node, Hash, MayEnd
+	Attempt Kind = "attempt" // Push, Producer, Client (empty: broadcast), Node, Hash, MayEnd, Seal
 	Outcome Kind = "outcome" // Push, Producer, Result; ID where accepted, Code where refused
 	Settled Kind = "settled" // as Outcome; Result is accepted or refused
 )
@@ -16,13 +16,24 @@ const (
 // What clients write. Conn numbers the client's connections from 1.
 const (
 	Connected Kind = "connected" // Conn, Node, Incarnation, Cursor (of the welcome)
-	Received  Kind = "received"  // Conn, Seq, ID, Hash, Replayed, Producer, Push
+	Received  Kind = "received"  // Conn, Seq, ID, Hash, Replayed, Sealed, Producer, Push
 	Handled   Kind = "handled"   // Conn, Seq, ID, Producer, Push: the handler has run
 	Saved     Kind = "saved"     // Conn, Seq: the cursor is on the device
 	Acked     Kind = "acked"     // Conn, Seq
 	Gap       Kind = "gap"       // Conn, From, To, Reason
-	Closed    Kind = "closed"    // Conn, How, Code where the server closed
+	Closed    Kind = "closed"    // Conn, How, Code where the server closed, Covers
 	Killed    Kind = "killed"    // Conn, Seq: between the handler and the save of that place
+)
+
+// What clients write that seal.
+const (
+	Offered    Kind = "offered"     // Conn: a handshake begins
+	Sealed     Kind = "sealed"      // Conn, Generation: it is complete
+	NotOffered Kind = "not_offered" // Conn, Seal: the server seals otherwise, or has another identity
+	Unopened   Kind = "unopened"    // Conn, Sealer, Batch, Lane, How (the mode), Period, Generation (the newest held)
+	// Framed is a frame that no client of the run has written down before, with
+	// a place in it or not: Conn, Sealer, Batch, Lane, How, Hash (of the frame).
+	Framed Kind = "framed"
 )
 
 // What the conductor writes.
@@ -73,6 +84,15 @@ type Event struct {
 	To          uint64 `json:"to,omitempty"`
 	Reason      string `json:"reason,omitempty"`
 	How         string `json:"how,omitempty"`
+
+	Seal       string `json:"seal,omitempty"`   // crt or aead, and nothing else; empty: whatever the client does
+	Sealed     bool   `json:"sealed,omitempty"` // it came so
+	Generation uint32 `json:"generation,omitempty"`
+	Period     uint32 `json:"period,omitempty"` // of keys
+	Sealer     string `json:"sealer,omitempty"`
+	Batch      uint64 `json:"batch,omitempty"`
+	Lane       int    `json:"lane,omitempty"`
+	Covers     int    `json:"covers,omitempty"` // frames without a message, on this connection
 
 	Fault  string `json:"fault,omitempty"`
 	Target string `json:"target,omitempty"` // a node's name, Database, Redis or a link's name

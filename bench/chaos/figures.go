@@ -14,6 +14,7 @@ func Figures(ev Evidence) []Figure {
 	c := newCase(ev, Terms{})
 	for _, p := range ev.Clients {
 		c.judgeClient(p)
+		c.judgeFrames(p)
 	}
 	count, results := counts(ev)
 	inside := 0
@@ -39,6 +40,13 @@ func Figures(ev Evidence) []Figure {
 		{"redeliveries", float64(c.redeliveries), "messages"},
 		{"handled", float64(count[Handled]), "messages"},
 		{"clients killed between handler and cursor", float64(count[Killed]), "times"},
+		{"receipts sealed", float64(c.sealed), "messages"},
+		{"share of receipts sealed", 100 * float64(c.sealed) / float64(max(c.receipts, 1)), "%"},
+		{"frames sealed and sent", float64(len(c.frames)), "frames"},
+		{"covers received", float64(covers(ev)), "frames"},
+		{"handshakes begun", float64(count[Offered]), "handshakes"},
+		{"handshakes complete", float64(count[Sealed]), "handshakes"},
+		{"frames that did not open", float64(count[Unopened]), "frames"},
 		{"most memory of a node", float64(memory) / (1 << 20), "MiB"},
 		{"undelivered at the end", float64(ev.Undelivered), "entries"},
 	}
@@ -49,6 +57,15 @@ func Figures(ev Evidence) []Figure {
 			Figure{"p99 after healing", float64(p99(after)) / ms, "ms"})
 	}
 	return figures
+}
+
+func covers(ev Evidence) (n int) {
+	for _, p := range ev.Clients {
+		for _, e := range p.Events {
+			n += e.Covers
+		}
+	}
+	return n
 }
 
 // counts are events by kind, and outcomes by result.

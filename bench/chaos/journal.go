@@ -149,7 +149,16 @@ func readLog(path string) (events []Event, err error) {
 // Tell is one line about a run, for people: how much happened.
 func Tell(ev Evidence) string {
 	count, results := counts(ev)
-	return fmt.Sprintf("%d faults; %d pushes settled in %d attempts, %d refused, %d not sent, %d unknown; %d connections, %d receipts, %d handled, %d kills in a handler, %d gaps",
+	sealed := 0
+	for _, p := range ev.Clients {
+		for _, e := range p.Events {
+			if e.Kind == Received && e.Sealed {
+				sealed++
+			}
+		}
+	}
+	return fmt.Sprintf("%d faults; %d pushes settled in %d attempts, %d refused, %d not sent, %d unknown; %d connections, %d receipts, %d handled, %d kills in a handler, %d gaps; %d receipts sealed, %d of %d handshakes complete, %d distinct frames, %d covers, %d unopened",
 		count[FaultBegin], count[Settled], count[Attempt], results[Refused], results[Unsent], results[Unknown],
-		count[Connected], count[Received], count[Handled], count[Killed], count[Gap])
+		count[Connected], count[Received], count[Handled], count[Killed], count[Gap],
+		sealed, count[Sealed], count[Offered], count[Framed], covers(ev), count[Unopened])
 }

@@ -9,7 +9,7 @@ import (
 // Rule names what a [Violation] breaks.
 type Rule string
 
-// The rules. The last four say that the run proves too little.
+// The rules. The last five say that the run proves too little.
 const (
 	Lost             Rule = "lost"              // acknowledged, never received, no gap told in its place
 	Phantom          Rule = "phantom"           // received, never pushed so to this client
@@ -19,6 +19,11 @@ const (
 	Unannounced      Rule = "unannounced-gap"   // a place below the highest that no connection ever told of
 	Duplicate        Rule = "duplicate"         // one place or push with two IDs, hashes or places
 	HandledTwice     Rule = "handled-twice"     // without a kill between handler and cursor
+	InClear          Rule = "in-clear"          // not sealed, though it had to be
+	Undecryptable    Rule = "decrypt-failed"    // a sealed frame that did not open
+	KeyLost          Rule = "key-lost"          // a gap for keys that the client had, in the place of what never came
+	SealMissing      Rule = "seal-missing"      // a client was not offered the sealing it asked for
+	NonceReused      Rule = "nonce-reused"      // two frames of one sealer, batch and lane
 	Unsettled        Rule = "unsettled"         // the producer never learned the outcome
 	SlowRefusal      Rule = "slow-refusal"      // no answer in time while the database was unreachable
 	NotDrained       Rule = "not-drained"       // undelivered rows at the end
@@ -29,6 +34,7 @@ const (
 	FewUnknown       Rule = "kind-unknown"      // too few unknown outcomes
 	FewReconnects    Rule = "kind-reconnects"   // too few reconnects
 	FewRedeliveries  Rule = "kind-redeliveries" // too few duplicate receipts
+	FewSealed        Rule = "kind-sealed"       // too few receipts were sealed
 )
 
 // Violation is one breach with what shows it.
@@ -73,6 +79,8 @@ type Terms struct {
 	Kindness float64
 	// MemoryBytes bounds a node's resident memory; zero judges none.
 	MemoryBytes int64
+	// Sealed is the least share of receipts that are sealed; zero asks for none.
+	Sealed float64
 }
 
 // What the long run has to show, and the times it is judged by.
@@ -97,6 +105,7 @@ func Judge(ev Evidence, t Terms) []Violation {
 	clients := slices.SortedFunc(slices.Values(ev.Clients), func(a, b Party) int { return compare(a.Name, b.Name) })
 	for _, p := range clients {
 		c.judgeClient(p)
+		c.judgeFrames(p)
 	}
 	c.judgeServer()
 	c.judgeKindness()
@@ -130,6 +139,7 @@ type try struct {
 // pushed is what producers wrote about one push.
 type pushed struct {
 	client  string // empty: broadcast
+	seal    string // required
 	hash    string
 	mayEnd  string
 	tries   []try
@@ -155,6 +165,8 @@ type trial struct {
 	found   []Violation
 
 	reconnects, redeliveries int
+	receipts, sealed         int
+	frames                   map[nonce]Event // the first of each
 	latencies                []latency
 }
 
@@ -167,7 +179,7 @@ func (c *trial) breach(r Rule, party, format string, args ...any) {
 }
 
 func newCase(ev Evidence, t Terms) *trial {
-	c := &trial{Evidence: ev, terms: t, pushes: map[pushKey]*pushed{}, healed: -1}
+	c := &trial{Evidence: ev, terms: t, pushes: map[pushKey]*pushed{}, healed: -1, frames: map[nonce]Event{}}
 	for _, p := range ev.Producers {
 		for _, e := range p.Events {
 			c.note(e)
@@ -198,7 +210,7 @@ func (c *trial) note(e Event) {
 	k := keyOf(e)
 	p := c.pushes[k]
 	if p == nil {
-		p = &pushed{client: e.Client, hash: e.Hash, mayEnd: e.MayEnd}
+		p = &pushed{client: e.Client, hash: e.Hash, mayEnd: e.MayEnd, seal: e.Seal}
 		c.pushes[k] = p
 		c.order = append(c.order, k)
 	}

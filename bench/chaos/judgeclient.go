@@ -35,6 +35,7 @@ type witness struct {
 	told    map[place]string  // gaps' reasons
 	handled map[place]bool    // true: handled, and not killed since
 	skipped map[place]bool    // already told as a hole
+	sealed  int64             // when the first handshake was complete; -1: never
 }
 
 // judgeClient holds one client's log against what was pushed.
@@ -42,7 +43,7 @@ func (c *trial) judgeClient(p Party) {
 	w := &witness{
 		c: c, name: p.Name, lines: map[int]*line{}, places: map[place]receipt{}, byPush: map[pushKey]receipt{},
 		highest: map[string]uint64{}, first: map[string]uint64{}, told: map[place]string{}, handled: map[place]bool{},
-		skipped: map[place]bool{},
+		skipped: map[place]bool{}, sealed: -1,
 	}
 	connected := 0
 	for _, e := range p.Events {
@@ -77,7 +78,9 @@ func (w *witness) see(e Event) {
 	case Gap:
 		w.next(l, e.From, e.To)
 		for s := e.From; s <= e.To; s++ {
-			w.told[place{l.incarnation, s}] = e.Reason
+			at := place{l.incarnation, s}
+			w.told[at] = e.Reason
+			w.judgeKeyLost(at, e)
 		}
 	case Handled:
 		if w.handled[at] {
@@ -86,6 +89,15 @@ func (w *witness) see(e Event) {
 		w.handled[at] = true
 	case Killed:
 		w.handled[at] = false
+	case Sealed:
+		if w.sealed < 0 {
+			w.sealed = e.At
+		}
+	case NotOffered:
+		w.c.breach(SealMissing, w.name, "connection %d was offered %q, or another identity", e.Conn, e.Seal)
+	case Unopened:
+		w.c.breach(Undecryptable, w.name, "%s, key period %d, on connection %d at %d ns; the newest keys were of generation %d",
+			nonceOf(e), e.Period, e.Conn, e.At, e.Generation)
 	default:
 	}
 }
@@ -143,6 +155,7 @@ func (w *witness) judgePushed(e Event, r receipt) {
 		w.c.breach(Phantom, w.name, "sequence %d, %s, id %s, hash %s was not pushed so", e.Seq, r.push, e.ID, e.Hash)
 		return
 	}
+	w.judgeClear(e, p)
 	begun, refused := 0, 0
 	for _, t := range p.tries {
 		if t.At > e.At {

@@ -149,6 +149,9 @@ func (c *trial) judgeKindness() {
 	}
 	c.atLeast(FewUnknown, unknown, minUnknown, "unknown outcomes")
 	c.atLeast(FewReconnects, c.reconnects, minReconnects, "reconnects")
+	if float64(c.sealed) < c.terms.Sealed*float64(c.receipts) {
+		c.breach(FewSealed, "", "%d of %d receipts were sealed, of at least %.0f %%", c.sealed, c.receipts, 100*c.terms.Sealed)
+	}
 	c.atLeast(FewRedeliveries, c.redeliveries, minRedeliveries, "redeliveries")
 }
 

@@ -3,6 +3,7 @@ package chaos
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -28,6 +29,7 @@ type lone struct {
 	info    struct {
 		URL    string `json:"url"`
 		APIKey string `json:"api_key"`
+		Seal   string `json:"seal_key"`
 	}
 	push *pushclient.Client
 }
@@ -165,13 +167,17 @@ func TestOneNodeLosesNothingWhenKilledPausedAndCutOff(t *testing.T) {
 	n := startLone(t)
 	o := Options{Producers: 4, Clients: 24, Nodes: 1, Pushes: 6000, Duration: 10 * time.Second}
 	faults := short(rand.New(rand.NewPCG(seed, 0)))
-	o.Windows = Windows(faults)
+	o.Windows, o.Seal = Windows(faults), true
+	identity, err := base64.RawURLEncoding.DecodeString(n.info.Seal)
+	if err != nil {
+		t.Fatal(err)
+	}
 	clients := n.register(o.Clients)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
 	defer cancel()
 	dir := logs(t)
 	ev, err := Run(ctx, Setup{
-		Plan: NewPlan(seed, o), Dir: dir, Nodes: []Node{n.node()}, APIKey: n.info.APIKey, Clients: clients,
+		Plan: NewPlan(seed, o), Dir: dir, Nodes: []Node{n.node()}, APIKey: n.info.APIKey, Clients: clients, ServerKey: identity,
 		Faults: faults, Execute: n.execute, Undelivered: n.undelivered(clients),
 		Memory:      func() map[string]int64 { return map[string]int64{"n1": n.process.Memory()} },
 		DrainWithin: 60 * time.Second,
@@ -179,7 +185,7 @@ func TestOneNodeLosesNothingWhenKilledPausedAndCutOff(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, n.stderr.String())
 	}
-	found := Judge(ev, Terms{Kindness: 0.005, MemoryBytes: 512 << 20})
+	found := Judge(ev, Terms{Kindness: 0.005, MemoryBytes: 512 << 20, Sealed: 0.1})
 	for _, v := range found[:min(len(found), 20)] {
 		t.Error(v)
 	}

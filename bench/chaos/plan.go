@@ -17,6 +17,8 @@ type Options struct {
 	// Windows are the times at which something is broken, ascending. Half
 	// of the pushes are begun in them, in bursts.
 	Windows []Window
+	// Seal has a third of the clients seal.
+	Seal bool
 }
 
 // Window is a span of the run, as offsets from its start.
@@ -46,6 +48,19 @@ type Push struct {
 	// one repeats, byte for byte: only place and ID tell them apart. Zero:
 	// none.
 	Twin int
+	// Seal is what it requires: sealed so, or refused. Empty: nothing.
+	Seal string
+}
+
+// Seal is how a client seals: a third of them do, most with crt.
+func (p *Plan) Seal(client int) string {
+	switch {
+	case client < 0 || !p.Options.Seal || client%sealEvery != 0:
+		return ""
+	case client/sealEvery%aeadEvery == aeadEvery-1:
+		return sealAEAD
+	}
+	return sealCRT
 }
 
 // Key is the push's Idempotency-Key, the same for all attempts.
@@ -61,6 +76,10 @@ const (
 	broadcasts   = 0.002              // share of broadcasts
 	twins        = 0.02               // share of pushes with the data of another
 	twinBehind   = 5                  // a twin is at most so many pushes behind
+	sealEvery    = 3                  // one of so many clients seals
+	aeadEvery    = 4                  // one of so many of those alone, the others in shards
+	shortEvery   = 4                  // one of so many pushes is short enough for a slot
+	rekeys       = 0.1                // share of connections that make new keys
 	meanLife     = 5 * time.Second    // of a client's connection
 	streamOfPlan = 0x9e3779b97f4a7c15 // PCG streams: one of the plan, one a client
 )
@@ -83,6 +102,9 @@ func NewPlan(seed uint64, o Options) *Plan {
 			if other.Twin > 0 {
 				push.Twin = other.Twin
 			}
+		}
+		if rng.IntN(2) == 0 {
+			push.Seal = p.Seal(push.Client)
 		}
 		p.Pushes[i] = append(list, push)
 	}
@@ -150,7 +172,9 @@ type Life struct {
 	// Overlap leaves the socket open and served while the next life begins.
 	Overlap bool
 	// Shy says no cursor in its hello, so that the node replays from its own.
-	Shy   bool
+	Shy bool
+	// Rekey makes a handshake though the keys are good still.
+	Rekey bool
 	Pause time.Duration // before the next life
 }
 
@@ -182,5 +206,6 @@ func (l *Lives) Next() Life {
 		life.Ack = AckLate
 	}
 	life.Overlap = l.rng.IntN(6) == 0
+	life.Rekey = l.rng.Float64() < rekeys
 	return life
 }

@@ -143,3 +143,38 @@ func TestLogsAreReadAsTheyWereWritten(t *testing.T) {
 		t.Errorf("read %+v, wrote %+v", ev.Conductor, want)
 	}
 }
+
+func TestAThirdOfTheClientsSealsAndHalfOfTheirPushesRequireIt(t *testing.T) {
+	o := testOptions()
+	o.Clients, o.Seal = 240, true
+	p := NewPlan(7, o)
+	kinds := map[string]int{}
+	for i := range o.Clients {
+		kinds[p.Seal(i)]++
+	}
+	if kinds[""] != 160 || kinds[sealCRT] != 60 || kinds[sealAEAD] != 20 {
+		t.Errorf("clients seal as %v", kinds)
+	}
+	to, required := 0, 0
+	for _, list := range p.Pushes {
+		for _, push := range list {
+			kind := p.Seal(push.Client)
+			if push.Seal != "" && push.Seal != kind {
+				t.Fatalf("%+v requires what its client, which seals %q, does not do", push, kind)
+			}
+			if kind != "" {
+				to++
+			}
+			if push.Seal != "" {
+				required++
+			}
+		}
+	}
+	if to < o.Pushes/4 || required < to/3 || required > 2*to/3 {
+		t.Errorf("of %d pushes %d are to clients that seal, %d require it", o.Pushes, to, required)
+	}
+	o.Seal = false
+	if NewPlan(7, o).Seal(0) != "" {
+		t.Error("a client seals though none is to")
+	}
+}

@@ -45,8 +45,12 @@ type body struct {
 	Hash     string `json:"hash"` // of the fields before it
 }
 
-// dataOf is the data of push n: the same bytes each time.
+// dataOf is the data of push n: the same bytes each time. Some are a number
+// alone, which fits the slot of a sealed frame.
 func dataOf(seed uint64, producer, n int) []byte {
+	if n%shortEvery == 0 {
+		return fmt.Appendf(nil, "%d", producer*1_000_000+n)
+	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d/%d/%d", seed, producer, n))
 	filler := hex.EncodeToString(bytes.Repeat(sum[:], 1+n%8))
 	b := body{producer, n, filler, hashOf(fmt.Appendf(nil, "%d/%d/%s", producer, n, filler))}
@@ -110,16 +114,18 @@ func (p *producer) settle(ctx context.Context, push Push) {
 		client = p.clients[push.Client]
 		to = map[string]any{"client": client}
 	}
-	request, err := json.Marshal(map[string]any{
-		"to": to, "topic": topicOf(p.number, push.N), "data": json.RawMessage(data), "store": "always",
-	})
+	fields := map[string]any{"to": to, "topic": topicOf(p.number, push.N), "data": json.RawMessage(data), "store": "always"}
+	if push.Seal != "" {
+		fields["seal"] = push.Seal
+	}
+	request, err := json.Marshal(fields)
 	if err != nil {
 		panic("chaos: " + err.Error()) // strings and checked JSON always marshal
 	}
 	for try := 0; ctx.Err() == nil; try++ {
 		node := p.nodes[(push.Node+try)%len(p.nodes)]
 		p.slots <- struct{}{} // requests end in time, so that this does
-		p.log.Add(Event{Kind: Attempt, Producer: p.number, Push: push.N, Client: client, Node: node.Name, Hash: hashOf(data)})
+		p.log.Add(Event{Kind: Attempt, Producer: p.number, Push: push.N, Client: client, Node: node.Name, Hash: hashOf(data), Seal: push.Seal})
 		end := p.attempt(ctx, node, p.plan.Key(p.number, push), request)
 		<-p.slots
 		end.Kind, end.Producer, end.Push = Outcome, p.number, push.N

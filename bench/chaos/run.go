@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/sunzi-push/sunzi/crt"
 )
 
 // Fault is one thing that breaks, and when.
@@ -36,8 +38,11 @@ type Setup struct {
 	Nodes   []Node
 	APIKey  string
 	Clients []Credentials
-	Faults  []Fault
-	Execute Executor
+	// ServerKey is the nodes' sealing identity: clients that are planned to seal
+	// do so. Nil: nobody does.
+	ServerKey []byte
+	Faults    []Fault
+	Execute   Executor
 	// Undelivered counts the rows that wait in the store, at the end.
 	Undelivered func(ctx context.Context) (int, error)
 	// Memory answers resident bytes by node name, as far as they run.
@@ -114,12 +119,17 @@ func (r *conductor) run(ctx context.Context) (undelivered int, err error) {
 }
 
 func (r *conductor) startClients(ctx context.Context, wg *sync.WaitGroup) error {
+	seen := newFrames()
 	for i, c := range r.Clients {
 		log, err := r.journal.open(clientLog + c.ID)
 		if err != nil {
 			return err
 		}
-		one := &client{id: c.ID, token: c.Token, log: log, nodes: r.Nodes, lives: r.Plan.Lives(i), draining: r.drain}
+		one := &client{
+			id: c.ID, token: c.Token, log: log, nodes: r.Nodes, lives: r.Plan.Lives(i), draining: r.drain,
+			sealing:  newSealing(r.Plan.Seal(i), r.ServerKey, c.ID, crt.Suite(1+i%2), seen),
+			sessions: map[*session]struct{}{},
+		}
 		wg.Go(func() { one.run(ctx) })
 	}
 	return nil

@@ -19,12 +19,15 @@ type session struct {
 	conn  int
 	epoch int // of the client when it began
 
+	dialed      time.Time // before the handshake of RFC 6455, which a link may hold up
 	began       time.Time
 	until       time.Time
 	wasDraining bool
 	welcomed    bool
-	armed       bool      // the next handler is killed before its save
-	count       uint64    // the last place of this connection
+	armed       bool   // the next handler is killed before its save
+	count       uint64 // the last place of this connection
+	shake       shake
+	covers      int       // sealed frames without a message
 	due         int       // messages not acked
 	ackAt       time.Time // when due acks go
 }
@@ -34,6 +37,7 @@ type over bool
 
 // run serves the connection until it or its life ends.
 func (s *session) run(ctx context.Context) {
+	defer s.gone()
 	if s.hello() != nil {
 		s.end("broken", 0)
 		return
@@ -54,10 +58,20 @@ func (s *session) run(ctx context.Context) {
 	}
 }
 
-func (s *session) hello() error {
-	m := wire.ClientMessage{Type: wire.TypeHello}
+// gone leaves the client's sockets.
+func (s *session) gone() {
 	s.c.mu.Lock()
-	if s.c.incarnation != "" && !s.life.Shy {
+	defer s.c.mu.Unlock()
+	delete(s.c.sessions, s)
+}
+
+func (s *session) hello() error {
+	m := wire.ClientMessage{Type: wire.TypeHello, Seal: s.c.sealing.kind}
+	s.c.mu.Lock()
+	s.abandon()
+	m.SealHeld = s.c.sealing.held()
+	// Who keeps keys, and forgets those of what is acked, keeps its cursor too.
+	if s.c.incarnation != "" && (!s.life.Shy || s.c.sealing.kind != "") {
 		cursor := s.c.seen
 		m.Cursor, m.Incarnation = &cursor, s.c.incarnation
 	}
@@ -83,6 +97,10 @@ func (s *session) look(ctx context.Context) over {
 		s.end("broken", 0)
 		return true
 	}
+	if s.shakeHands() != nil {
+		s.end("broken", 0)
+		return true
+	}
 	switch {
 	case ctx.Err() != nil, s.c.isDraining() && !s.wasDraining:
 		s.log(Event{Kind: Closed, How: CleanClose.String()})
@@ -90,6 +108,9 @@ func (s *session) look(ctx context.Context) over {
 		return true
 	case !s.welcomed && now.After(s.began.Add(welcomeWithin)):
 		s.end("no welcome", 0)
+		return true
+	case s.unanswered(now):
+		s.end("no handshake", 0)
 		return true
 	case now.Before(s.until):
 		return false
@@ -130,15 +151,34 @@ func (s *session) end(how string, code uint16) {
 	s.sock.reset()
 }
 
+// shakeHands makes a handshake where one is wanted.
+func (s *session) shakeHands() error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if s.epoch != s.c.epoch {
+		return nil
+	}
+	return s.handshake()
+}
+
 func (s *session) log(e Event) {
 	e.Conn = s.conn
+	if e.Kind == Closed {
+		e.Covers = s.covers
+	}
 	s.c.log.Add(e)
 }
 
 func (s *session) ack() error {
 	s.due = 0
 	s.log(Event{Kind: Acked, Seq: s.count})
-	return s.sock.say(wire.ClientMessage{Type: wire.TypeAck, Seq: s.count})
+	err := s.sock.say(wire.ClientMessage{Type: wire.TypeAck, Seq: s.count})
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if s.epoch == s.c.epoch {
+		s.c.forgetKeys(s.count)
+	}
+	return err
 }
 
 // owe makes an ack due.
@@ -174,6 +214,8 @@ func (s *session) take(ev frame.Event) over {
 			return true
 		}
 		return s.message(&m)
+	case frame.Binary:
+		return s.frame(ev.Payload)
 	default: // a pong
 	}
 	return false
@@ -190,9 +232,9 @@ func (s *session) message(m *wire.ServerMessage) over {
 	}
 	switch m.Type {
 	case wire.TypeWelcome:
-		s.welcome(&m.Welcome)
+		return s.welcome(&m.Welcome)
 	case wire.TypeMessage:
-		return s.delivery(&m.Delivery)
+		return s.delivery(&m.Delivery, false)
 	case wire.TypeGap:
 		s.log(Event{Kind: Gap, From: m.From, To: m.To, Reason: m.Reason})
 		if m.From != s.count+1 {
@@ -203,32 +245,37 @@ func (s *session) message(m *wire.ServerMessage) over {
 			s.c.save(s.conn, m.To)
 		}
 		s.owe()
+	case wire.TypeSealWelcome:
+		return s.granted(m.Handshake)
+	case wire.TypeSealed:
+		return s.sealed(m.Sealing)
+	case wire.TypeError:
+		return s.complained()
 	default: // replay_complete and what this client does not need
 	}
 	return false
 }
 
-func (s *session) welcome(w *wire.Welcome) {
+func (s *session) welcome(w *wire.Welcome) over {
 	s.welcomed = true
 	s.count = w.Cursor
 	s.log(Event{Kind: Connected, Node: s.node.Name, Incarnation: w.Incarnation, Cursor: w.Cursor})
 	if w.Incarnation != s.c.incarnation {
 		s.c.incarnation = w.Incarnation
 		s.c.save(s.conn, w.Cursor)
-		return
-	}
-	if w.Cursor > s.c.seen {
+	} else if w.Cursor > s.c.seen {
 		s.c.save(s.conn, w.Cursor)
 	}
+	return s.sealWelcomed(w)
 }
 
 // delivery is the handler, and then the save.
-func (s *session) delivery(d *wire.Delivery) over {
+func (s *session) delivery(d *wire.Delivery, sealed bool) over {
 	producer, n, err := parseTopic(d.Topic)
 	if err != nil {
 		producer, n = 0, 0 // nobody pushed that: the judge will say so
 	}
-	s.log(Event{Kind: Received, Seq: d.Seq, ID: d.ID, Hash: hashOf(d.Data), Replayed: d.Replayed, Producer: producer, Push: n})
+	s.log(Event{Kind: Received, Seq: d.Seq, ID: d.ID, Hash: hashOf(d.Data), Replayed: d.Replayed, Sealed: sealed, Producer: producer, Push: n})
 	if d.Seq == 0 {
 		return false // live alone: it has no place, and nothing is owed for it
 	}

@@ -36,9 +36,10 @@ func chaosCommand(o *options) *cobra.Command {
 		Use:   "chaos",
 		Short: "Break nodes, MariaDB, Redis and links under load, and look for what was lost",
 		Long: `Three nodes, MariaDB and Redis of its own, with a link before each of them. Four
-producers push numbered messages to 200 clients that come and go, while nodes,
-servers and links are killed, halted, cut off, filled up and slowed down. Then
-everything heals, and what every party wrote down is judged.
+producers push numbered messages to 200 clients that come and go, a third of
+which have them sealed, while nodes, servers and links are killed, halted, cut
+off, filled up and slowed down. Then everything heals, and what every party
+wrote down is judged.
 
 It ends with an error where anything was lost, invented, reordered or handled
 twice, or where the run was too kind to prove anything. A seed fixes workload

@@ -28,7 +28,9 @@ seal pin it (serverKey in JavaScript, ServerKey in Go). Nothing secret is shown.
 	}
 	s := settingFlags(c, "data", "seal.key_file")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		l, err := s.load(c, config.Default())
+		base := config.Default()
+		base.Dev = true // no token is signed here, so that none of their secret is asked for
+		l, err := s.load(c, base)
 		if err != nil {
 			return err
 		}

@@ -136,7 +136,8 @@ func (s *Service) Complete(ctx context.Context, key push.ClientKey, h push.Hands
 	if err != nil {
 		return 0, push.Errorf(push.CodeInvalidField, "seal_confirm does not confirm: the client and this server came to other keys")
 	}
-	defer chain.Wipe()
+	// chain is not wiped on return: a store that ran out of time may still be at
+	// work, and would then keep, and seal for, a key of zeros.
 	who, up := crt.NameHash(key.Realm, key.ID), hs.pending.Up()
 	err = s.keys.Activate(ctx, key, hs.at, func(period uint32) ([]byte, error) {
 		c := chain

@@ -2,6 +2,8 @@ package stage
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/sunzi-push/sunzi/bench/chaos"
 	"github.com/sunzi-push/sunzi/bench/faultproxy"
+	"github.com/sunzi-push/sunzi/crt"
 )
 
 // node is one server with the links before and behind it.
@@ -67,7 +70,7 @@ func (s *Stage) openNode(ctx context.Context, i int) (*node, error) {
 	env := append([]string{
 		"SUNZI_LISTEN=" + addr, "SUNZI_STORE_DSN=" + appUser + "@tcp(" + n.db.Addr() + ")/" + s.database,
 		"SUNZI_CLUSTER_REDIS=" + s.services.url, "SUNZI_CLUSTER_PREFIX=" + s.database,
-		"SUNZI_TOKENS_SECRET=" + s.secret, EnvDial + "=" + strings.Join(dial, ","),
+		"SUNZI_TOKENS_SECRET=" + s.secret, "SUNZI_SEAL_KEYS=" + s.seal, EnvDial + "=" + strings.Join(dial, ","),
 		EnvPlant + "=" + s.options.Plant,
 	}, slices.Concat(settings, s.options.Env)...)
 	if i == 0 {
@@ -77,6 +80,21 @@ func (s *Stage) openNode(ctx context.Context, i int) (*node, error) {
 	}
 	n.process = chaos.NewProcess(s.options.Node, env, n.log)
 	return n, n.process.Start(ctx, nil)
+}
+
+// makeSealKeys makes what all nodes seal with, in the form of the file that
+// sunzi key make writes.
+func (s *Stage) makeSealKeys() error {
+	identity, wrap := make([]byte, crt.KeySize), make([]byte, crt.KeySize)
+	rand.Read(identity) // never fails
+	rand.Read(wrap)
+	id, err := crt.NewIdentity(identity)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(map[string]any{"identity": identity, "wrap": map[int][]byte{1: wrap}})
+	s.seal, s.identity = string(text), id.Public()
+	return err
 }
 
 // makeKey has an API key made, by a process that ends at once.

@@ -33,7 +33,7 @@ func LongPlay(seed uint64) Play {
 	return Play{
 		Seed: seed, Options: Options{Nodes: 3}, Clients: 200, Pushes: 200_000, Faults: 96, For: 10 * time.Minute,
 		Calm: 30 * time.Second, Rest: 75 * time.Second, Drain: 90 * time.Second,
-		Terms: chaos.Terms{Clock: chaos.WithClock, Kindness: 1, MemoryBytes: maxMemory},
+		Terms: chaos.Terms{Clock: chaos.WithClock, Kindness: 1, MemoryBytes: maxMemory, Sealed: leastSealed},
 	}
 }
 
@@ -42,7 +42,7 @@ func ShortPlay(seed uint64) Play {
 	return Play{
 		Seed: seed, Options: Options{Nodes: 3}, Clients: 200, Pushes: 20_000, Faults: 16, For: time.Minute,
 		Calm: 2 * time.Second, Rest: 5 * time.Second, Drain: 90 * time.Second,
-		Terms: chaos.Terms{Kindness: 0.1, MemoryBytes: maxMemory},
+		Terms: chaos.Terms{Kindness: 0.1, MemoryBytes: maxMemory, Sealed: leastSealed},
 	}
 }
 
@@ -56,6 +56,10 @@ func PlantedPlay(seed uint64, defect string) Play {
 		Calm: 500 * time.Millisecond, Rest: 500 * time.Millisecond, Drain: 30 * time.Second,
 	}
 }
+
+// leastSealed is the share of receipts that have to be sealed: a third of the
+// clients asks for it.
+const leastSealed = 0.2
 
 // maxMemory bounds a node: some hundred MB more than it has ever needed.
 const maxMemory = 512 << 20
@@ -98,10 +102,11 @@ func (p Play) on(ctx context.Context, s *Stage) (r Report, err error) {
 	}
 	o := chaos.DefaultOptions()
 	o.Clients, o.Nodes, o.Pushes, o.Duration = p.Clients, p.Options.Nodes, p.Pushes, p.For
+	o.Seal = true
 	o.Windows = chaos.Windows(r.Scheduled)
 	r.Evidence, err = chaos.Run(ctx, chaos.Setup{
 		Plan: chaos.NewPlan(p.Seed, o), Dir: filepath.Join(p.Options.Dir, "logs"), Nodes: s.Nodes(), APIKey: s.key,
-		Clients: clients, Faults: r.Scheduled, Execute: s.Execute, Undelivered: s.Undelivered(clients),
+		Clients: clients, ServerKey: s.identity, Faults: r.Scheduled, Execute: s.Execute, Undelivered: s.Undelivered(clients),
 		Memory: s.Memory, Died: s.Died, DrainWithin: p.Drain,
 	})
 	return r, err

@@ -32,6 +32,8 @@ type Stage struct {
 	database string
 	secret   string // signs client tokens
 	key      string // API key
+	seal     string // sealing keys of all nodes
+	identity []byte // their public half
 	links    faultproxy.Proxy
 	nodes    []*node
 	kinds    []kind
@@ -47,7 +49,7 @@ func Open(ctx context.Context, services *Services, o Options) (*Stage, error) {
 		options: o, services: services, secret: rand.Text() + rand.Text(),
 		turns: map[string]chan struct{}{}, web: &http.Client{Transport: &http.Transport{}},
 	}
-	if err := s.open(ctx); err != nil {
+	if err := errors.Join(s.makeSealKeys(), s.open(ctx)); err != nil {
 		return nil, errors.Join(err, s.Close(ctx))
 	}
 	return s, nil

@@ -73,7 +73,7 @@ var Rooms = []Room{
 	{Path: "api/js", Never: append([]string{"database/sql/..."}, noSockets...)},
 	{Path: "api/console", Never: append([]string{"database/sql/..."}, noSockets...)},
 	{Path: "bankshop", May: []string{"api/pushclient", "api/wsclient", "bankshop"}, Never: noSockets},
-	{Path: "bench", May: []string{"api/pushclient", "api/wsclient", "api/wire", "hub/frame", "push/pushtest/daemons", "bench/faultproxy"}, Never: []string{"database/sql/..."}},
+	{Path: "bench", May: []string{"api/pushclient", "api/wsclient", "api/wire", "hub/frame", "push/pushtest/daemons", "bench/faultproxy", "crt"}, Never: []string{"database/sql/..."}},
 	{Path: "bench/faultproxy", Never: noWeb},
 	{Path: "bench/chaos/planted", May: []string{"push"}, Never: noIO},
 	{Path: "cmd", May: []string{"crt", "push", "hub", "store", "api", "bankshop", "bench", "cmd"}, Never: append([]string{"database/sql/..."}, noSockets...)},

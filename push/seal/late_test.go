@@ -1,0 +1,71 @@
+package seal
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"testing"
+
+	"github.com/sunzi-push/sunzi/crt"
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// lateKeys is a store whose answer came before its work was done.
+type lateKeys struct {
+	push.SealKeys
+	secret func(period uint32) ([]byte, error)
+}
+
+func (*lateKeys) Reserve(_ context.Context, _ push.ClientKey, kind push.SealMode, bits, slots int) (push.SealPlace, error) {
+	return push.SealPlace{Kind: kind, Generation: 1, Shard: 1, Slots: slots, Bits: bits}, nil
+}
+
+func (l *lateKeys) Activate(_ context.Context, _ push.ClientKey, _ push.SealPlace, secret func(period uint32) ([]byte, error)) error {
+	l.secret = secret
+	return push.Errorf(push.CodeTimeout, "the outcome is unknown")
+}
+
+// A store that ran out of time may go on, and commit, after it has answered: it
+// must not be given a key of zeros then.
+func TestKeysOfAnUnknownOutcomeAreTheClients(t *testing.T) {
+	id, err := crt.NewIdentity(bytes.Repeat([]byte{1}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := crt.NewWrapper(map[uint32][]byte{1: bytes.Repeat([]byte{2}, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Config{Identity: id, Wrapper: w})
+	defer s.Close()
+	for _, kind := range []crt.Kind{crt.KindCRT, crt.KindAEAD} {
+		store := &lateKeys{}
+		s.Keep(store)
+		who := push.ClientKey{ID: "ann"}
+		h, hello, err := crt.NewHandshake(crt.X25519, kind, crt.NameHash("", "ann"), id.Public(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		welcome, pending, err := s.Begin(t.Context(), who, hello)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, confirm, err := h.Finish(welcome)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Complete(t.Context(), who, pending, confirm); !push.HasCode(err, push.CodeTimeout) {
+			t.Fatal(err)
+		}
+		for range 2 { // a transaction may be tried again
+			wrapped, err := store.secret(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := s.unwrap(&push.SealMember{Client: who, Secret: wrapped})
+			if err != nil || m.Chain.Key != keys.Chain().Key {
+				t.Errorf("kind %d: the store has other keys than the client, %v", kind, err)
+			}
+		}
+	}
+}

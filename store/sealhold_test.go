@@ -1,0 +1,65 @@
+package store
+
+import (
+	"crypto/rand"
+	"testing"
+
+	"github.com/sunzi-push/sunzi/crt"
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// A hello that was held up says what its client held before it made new keys
+// by way of another node.
+func TestALateHelloDestroysNoKeysThatAreNewerThanIt(t *testing.T) {
+	onEngines(t, func(t *testing.T, cfg Config) {
+		s := openSealed(t, cfg, newSealing(t, 1))
+		ann := s.join("ann", crt.KindCRT)
+		s.send("one", push.SealAuto, ann)
+		late := ann.held()
+		s.shake(ann, crt.KindCRT)
+		s.send("two", push.SealCRT, ann)
+		if err := s.Hold(t.Context(), ann.key, push.SealCRT, late); err != nil {
+			t.Fatal(err)
+		}
+		s.send("three", push.SealCRT, ann)
+		s.want(ann, "one two three")
+		// Keys that are older than what it holds are lost for good.
+		if err := s.Hold(t.Context(), ann.key, push.SealCRT, ann.held()[:1]); err != nil {
+			t.Fatal(err)
+		}
+		s.want(ann, "1-1:key_lost two three")
+	})
+}
+
+// A client forgets keys that its welcome does not name: a confirmation that was
+// held up must not bring them into use.
+func TestALateConfirmationComesToNothing(t *testing.T) {
+	onEngines(t, func(t *testing.T, cfg Config) {
+		s := openSealed(t, cfg, newSealing(t, 1))
+		ann := s.join("ann", crt.KindCRT)
+		hs, hello, err := crt.NewHandshake(crt.X25519, crt.KindCRT, crt.NameHash("", "ann"), s.sealing.Public(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		welcome, h, err := s.sealing.Begin(t.Context(), ann.key, hello)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, confirm, err := hs.Finish(welcome)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held := append([]uint32{keys.Grant().Generation}, ann.held()...)
+		if err := s.Hold(t.Context(), ann.key, push.SealCRT, held); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := s.Open(t.Context(), ann.key); err != nil || m.SealGeneration != 1 {
+			t.Fatalf("%+v, %v", m, err)
+		}
+		if _, err := s.sealing.Complete(t.Context(), ann.key, h, confirm); !push.HasCode(err, push.CodeInvalidField) {
+			t.Errorf("the late confirmation was answered %v", err)
+		}
+		s.send("one", push.SealCRT, ann)
+		s.want(ann, "one")
+	})
+}
