@@ -244,7 +244,8 @@ func (r *SealReport) measure(ctx context.Context, s *sealSite, k sealKind) (*Res
 const (
 	sealRate   = "received and acked"
 	sealBytes  = "received by a client for each of its messages"
-	sealCPU    = "server CPU" // the meter's
+	sealCPU    = "server CPU"         // the meter's
+	sealLoad   = "load generator CPU" // the meter's: producers, and clients that open
 	sealStored = "stored in all"
 	sealFrames = "stored of sealed frames"
 	sealBatch  = "in a frame"

@@ -31,7 +31,7 @@ func (r *SealReport) Plot(w io.Writer) error {
 
 // Places in the plot, in its units.
 const (
-	plotWidth, plotHeight = 980, 640
+	plotWidth, plotHeight = 980, 600
 	plotTop               = 70
 	panelLeft             = 50
 	panelWidth            = 420
@@ -102,7 +102,7 @@ func (p *sealPlot) panel(r *SealReport, all bool, b bars) {
 	width := (group - 16) / float64(len(variants))
 	for i, c := range cases {
 		x := left + float64(i)*group + 8
-		p.text(x+group/2-8, bottom+16, "middle", fmt.Sprintf("%s, as %s and %s", bytesText(c.Size), c.shapes["aead"], c.shapes[variants[len(variants)-2].Name]))
+		p.text(x+group/2-8, bottom+16, "middle", fmt.Sprintf("%s, crt %s", bytesText(c.Size), c.shapes[variants[len(variants)-2].Name]))
 		for j, v := range variants {
 			if !c.in(v) {
 				continue
@@ -141,7 +141,11 @@ func (b bars) scale(cases []*sealCase) scale {
 	}
 	if b.times {
 		s := scale{high: max(high*1.05, 1.1)}
-		for t := 0.0; t <= s.high; t += 0.25 {
+		step := 0.25
+		for s.high/step > 8 {
+			step *= 2
+		}
+		for t := 0.0; t <= s.high; t += step {
 			s.ticks = append(s.ticks, t)
 		}
 		return s

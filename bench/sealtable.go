@@ -14,8 +14,8 @@ func (r *SealReport) Print(w io.Writer) {
 	}
 	for _, c := range r.cases {
 		fmt.Fprintf(w, "\n%s\n\n", c)
-		fmt.Fprintln(w, "| seal | frames | messages/s | of none | server CPU | of none | received, B | stored, B | of it frames, B | in a frame | covers |")
-		fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|")
+		fmt.Fprintln(w, "| seal | as | messages/s | of none | server CPU | of none | load CPU | received, B | stored, B | of it frames, B | in a frame | covers |")
+		fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|")
 		for _, v := range r.options.variants() {
 			if c.in(v) {
 				fmt.Fprintf(w, "| %s |\n", strings.Join(c.row(v.Name), " | "))
@@ -35,7 +35,7 @@ func (c *sealCase) row(variant string) []string {
 	return []string{
 		variant, c.shapes[variant],
 		number(sealRate, "%.0f"), ratio(f.times(sealRate)),
-		number(sealCPU, "%.0f µs"), ratio(f.times(sealCPU)),
+		number(sealCPU, "%.0f µs"), ratio(f.times(sealCPU)), number(sealLoad, "%.0f µs"),
 		number(sealBytes, "%.0f"), number(sealStored, "%.0f"), number(sealFrames, "%.0f"),
 		number(sealBatch, "%.1f"), number(sealCovers, "%.1f"),
 	}
