@@ -22,7 +22,7 @@ lint: ## golangci-lint, with .golangci.yml
 fuzz: ## every fuzz target for a minute (FUZZTIME=1m)
 	@.ci/fuzz
 
-bench: ## the figures of bench/results, on this machine: forty minutes
+bench: ## the figures of bench/results, on this machine: an hour
 	@.ci/bench
 
 chaos: build ## breaks three nodes, MariaDB and Redis for ten minutes (CHAOS="--seed 7 --seeds 5")

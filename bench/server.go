@@ -27,6 +27,7 @@ type Server struct {
 
 	cmd  *exec.Cmd
 	log  string        // file with what it has written to its standard error
+	data string        // its data folder
 	done chan struct{} // closed once the process was waited for
 }
 
@@ -45,7 +46,7 @@ func startServer(ctx context.Context, binary, dir string, env []string) (*Server
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{URL: "http://" + public, WSURL: "ws://" + public + "/ws", Admin: "http://" + admin, log: filepath.Join(dir, "log"), done: make(chan struct{})}
+	s := &Server{URL: "http://" + public, WSURL: "ws://" + public + "/ws", Admin: "http://" + admin, log: filepath.Join(dir, "log"), data: filepath.Join(dir, "data"), done: make(chan struct{})}
 	log, err := os.Create(s.log)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func startServer(ctx context.Context, binary, dir string, env []string) (*Server
 	defer log.Close() //nolint:errcheck // the process writes to a copy
 	//nolint:noctx // stop ends it in order, ctx would kill it
 	s.cmd = exec.Command(binary, "serve")
-	s.cmd.Env = slices.Concat(env, []string{"SUNZI_LISTEN=" + public, "SUNZI_ADMIN_LISTEN=" + admin, "SUNZI_DATA=" + filepath.Join(dir, "data")})
+	s.cmd.Env = slices.Concat(env, []string{"SUNZI_LISTEN=" + public, "SUNZI_ADMIN_LISTEN=" + admin, "SUNZI_DATA=" + s.data})
 	s.cmd.Dir, s.cmd.Stderr = dir, log
 	// It does not outlive a bench that is killed.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -39,7 +39,7 @@ func root() *cobra.Command {
 	var o options
 	c := &cobra.Command{
 		Use:           "sunzi-bench",
-		Short:         "Measures Sunzi servers: idle memory, pushes, latency, fan-out",
+		Short:         "Measures Sunzi servers: idle memory, pushes, latency, fan-out, sealing",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -49,28 +49,15 @@ func root() *cobra.Command {
 	c.PersistentFlags().StringVar(&o.save, "save", "", "append the results to this file, a line of JSON for each cluster")
 	c.PersistentFlags().StringVar(&o.note, "note", "", "a remark kept with the result, such as the server's environment")
 	c.PersistentFlags().StringVar(&o.gogc, "gogc", "", "run the server with this GOGC; empty: the server's own default")
-	c.AddCommand(idle(&o), push(&o), latency(&o), fanout(&o), floor(&o), chaosCommand(&o), node())
+	c.AddCommand(idle(&o), push(&o), latency(&o), fanout(&o), seal(&o), floor(&o), chaosCommand(&o), node())
 	return c
 }
 
 // run measures the clusters in turn, prints and saves.
 func (o *options) run(ctx context.Context, measure bench.Scenario) error {
-	if o.rounds < 1 {
-		return errors.New("--rounds must be at least 1")
-	}
-	var of []bench.ClusterOptions
-	for _, text := range o.on {
-		c, err := bench.ParseCluster(text)
-		if err != nil {
-			return err
-		}
-		if c.Binary == "" {
-			c.Binary = o.binary
-		}
-		if o.gogc != "" {
-			c.Env = append(c.Env, "GOGC="+o.gogc)
-		}
-		of = append(of, c)
+	of, err := o.clusters()
+	if err != nil {
+		return err
 	}
 	results, err := bench.Alternate(ctx, of, o.rounds, measure)
 	if err != nil {
@@ -86,6 +73,27 @@ func (o *options) run(ctx context.Context, measure bench.Scenario) error {
 		}
 	}
 	return nil
+}
+
+// clusters are what --on and its like ask for.
+func (o *options) clusters() (of []bench.ClusterOptions, err error) {
+	if o.rounds < 1 {
+		return nil, errors.New("--rounds must be at least 1")
+	}
+	for _, text := range o.on {
+		c, err := bench.ParseCluster(text)
+		if err != nil {
+			return nil, err
+		}
+		if c.Binary == "" {
+			c.Binary = o.binary
+		}
+		if o.gogc != "" {
+			c.Env = append(c.Env, "GOGC="+o.gogc)
+		}
+		of = append(of, c)
+	}
+	return of, nil
 }
 
 // report prints and saves.
