@@ -240,7 +240,7 @@ func isStale(kind int, generation uint32, want push.SealMode, held []uint32) boo
 // known of.
 func newestKnown(held []uint32) uint32 {
 	if len(held) == 0 {
-		return math.MaxUint32 // it holds none: whatever there is is lost to it
+		return math.MaxUint32 // it holds none: all there is was lost to it
 	}
 	return slices.Max(held)
 }
@@ -276,17 +276,18 @@ func (s *Store) unheld(ctx context.Context, key push.ClientKey, want push.SealMo
 // generations at most are named, so that statements are few.
 func unheldQuery(head string, held []uint32, channels bool) (string, []any) {
 	const most = 8
-	args := make([]any, 1+most+1)
-	args[0] = int64(newestKnown(held))
+	args := []any{int64(newestKnown(held))}
 	for i := range most {
-		args[1+i] = int64(0)
+		name := int64(0)
 		if i < len(held) {
-			args[1+i] = int64(held[len(held)-1-i])
+			name = int64(held[len(held)-1-i])
 		}
+		args = append(args, name)
 	}
-	args[1+most] = int64(0)
 	if channels {
-		args[1+most] = int64(generationChannel)
+		args = append(args, int64(generationChannel))
+	} else {
+		args = append(args, int64(0))
 	}
 	return head + `WHERE realm = ? AND client_id = ? AND seq > ? AND status = 0 AND generation <> 0 AND generation <= ? AND generation NOT IN ` + inList(most+1), args
 }
