@@ -42,6 +42,9 @@ const (
 	sealEvery    = 24 * time.Hour
 	sealRetry    = time.Hour
 	sealDeadline = 10 * time.Second
+	// A server waits a second for hello, and then serves as if there were none
+	// (api/wire/SPEC.md section 4.1): what it does not offer then says nothing.
+	helloWait = 800 * time.Millisecond
 )
 
 // SealStats is what became of sealed frames since the client was made.
@@ -149,6 +152,8 @@ func (s *session) checkSeal(ctx context.Context, w *wire.Welcome) *ending {
 		return nil
 	case w.Seal == "" && s.cfg.AllowPlain:
 		return s.loadKeys(ctx, w.Realm, w.ClientID) // for what was sealed before
+	case w.Seal == "" && time.Since(s.began) >= helloWait:
+		return s.leave("welcomed without sealing, perhaps before hello was heard")
 	case w.Seal != s.cfg.Seal:
 		return s.refuse(ErrNotSealed)
 	case !bytes.Equal(w.SealKey, s.cfg.ServerKey):

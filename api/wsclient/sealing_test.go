@@ -77,6 +77,30 @@ func TestAnotherServerKeyEndsTheRun(t *testing.T) {
 	}
 }
 
+// A hello that was held up by the network finds its client served as one that
+// said nothing.
+func TestALateHelloIsNoRefusal(t *testing.T) {
+	s := newSealer(t)
+	late := make(chan bool, 1)
+	late <- true
+	base := server(t, func(p *peer) {
+		select {
+		case <-late:
+			time.Sleep(helloWait)
+			p.welcome(0)
+			p.closing()
+			return
+		default:
+		}
+		s.welcome(p, SealCRT, 0)
+		s.handshake(p)
+		p.binary(s.frame(1, `1`))
+		p.closing()
+	})
+	r := runClient(t, s.config(base, SealCRT))
+	r.wants(t, 1, `1`)
+}
+
 func TestPlainIsRefused(t *testing.T) {
 	for name, serve := range map[string]func(*sealer, *peer){
 		"not offered": func(_ *sealer, p *peer) { p.welcome(0) },

@@ -22,6 +22,7 @@ type session struct {
 	stop   chan struct{} // closed by the session: the reader ends
 	tokens chan tokenAnswer
 
+	began    time.Time // of the attempt, dialing included
 	welcomed time.Time
 	heard    time.Time // last inbound
 	next     uint64    // the place that must come next
@@ -104,6 +105,7 @@ func (s *session) read() {
 // loop is the connection's life. A nil *ending of a step means to go on.
 func (s *session) loop(ctx context.Context, deadline time.Duration) ending {
 	s.heard = time.Now()
+	s.began = s.heard.Add(deadline - attemptDeadline)
 	if end := s.hello(ctx); end != nil {
 		return *end
 	}
