@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sunzi-push/sunzi/api/wire"
 	"github.com/sunzi-push/sunzi/crt"
