@@ -267,7 +267,8 @@ func (c *conn) unseal(payload []byte) {
 	text, json, err := c.seals().unsealer.Open(payload)
 	if err != nil {
 		c.loop.count.malformed.Add(1)
-		c.shut(push.CloseMalformed, "a sealed message that does not open, or not in this place")
+		// Its keys may have changed, or a handshake came to nothing: it comes again.
+		c.shut(push.CloseTryLater, "a sealed message that does not open, or not in this place")
 		return
 	}
 	codec := wire.Msgpack

@@ -242,7 +242,7 @@ func TestBinaryUnderJSONIsRefused(t *testing.T) {
 		{"crt", "CB..", 1003},
 		{"aead", "CP..", 1003},
 		{"aead", "C", 1003},
-		{"aead", "CB..", 4002},
+		{"aead", "CB..", 4100},
 	} {
 		r := startSealing(t)
 		p := r.dial("alice")
@@ -277,7 +277,7 @@ func TestSealedMessagesOfClients(t *testing.T) {
 		}
 	}
 	p.Binary([]byte(`CB1{"type":"ping","id":"again"}`))
-	p.WantClose(uint16(push.CloseMalformed))
+	p.WantClose(uint16(push.CloseTryLater))
 }
 
 func TestSealedMessagesWithoutKeys(t *testing.T) {

@@ -122,6 +122,7 @@ type (
 		C           []byte `json:"c,omitempty"`
 		ChainPeriod uint32 `json:"chain_period"`
 		Chain       []byte `json:"chain"`
+		Up          []byte `json:"up,omitempty"` // mode aead: what is sent is sealed with
 		Complete    bool   `json:"complete,omitempty"`
 	}
 	savedChannel struct {
@@ -140,6 +141,10 @@ func (k *keyring) marshal() ([]byte, error) {
 			Slots: grant.Slots, ChainPeriod: chain.Period, Chain: chain.Key[:], Complete: g.complete}
 		if grant.Modulus != nil {
 			one.Width, one.C = grant.Modulus.Width(), grant.Modulus.AppendC(nil)
+		}
+		if grant.Modulus == nil {
+			up := g.keys.Up()
+			one.Up = up.Key[:]
 		}
 		s.Generations = append(s.Generations, one)
 	}
@@ -172,6 +177,9 @@ func (k *keyring) unmarshal(state []byte) error {
 		}
 		chain := crt.Chain{Period: one.ChainPeriod, Key: [crt.KeySize]byte(one.Chain)}
 		g := &generation{keys: crt.RestoreKeys(k.who, grant, chain), ring: new(crt.Ring), complete: one.Complete}
+		if len(one.Up) == crt.KeySize {
+			g.keys.RestoreUp([crt.KeySize]byte(one.Up))
+		}
 		g.ring.Add(g.keys)
 		k.gens = append(k.gens, g)
 	}

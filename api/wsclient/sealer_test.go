@@ -74,6 +74,9 @@ func (s *sealer) handshake(p *peer) {
 		s.t.Errorf("confirm: %v", err)
 		return
 	}
+	if g.Modulus == nil {
+		p.opens = crt.NewReceiver(alice, crt.Chain{Period: g.Period, Key: pending.Up()})
+	}
 	s.complete(p, chain, g)
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -72,6 +73,7 @@ type sealing struct {
 	hello    *crt.ClientHandshake // waits for seal_welcome
 	fresh    *generation          // its keys; waits for sealed
 	usable   bool                 // the client holds the newest keys
+	sender   *crt.Sender          // seals what is sent; nil: it goes in clear
 	replayed bool                 // replay_complete has come
 	unopened uint64               // frames that did not open since the last place
 	marks    []mark               // not yet acked
@@ -164,6 +166,9 @@ func (s *session) checkSeal(ctx context.Context, w *wire.Welcome) *ending {
 	}
 	s.keys.completed(w.SealGeneration)
 	s.seal.usable = s.keys.holds(w.SealGeneration, s.kind())
+	if i := slices.IndexFunc(s.keys.gens, func(g *generation) bool { return g.keys.Grant().Generation == w.SealGeneration }); s.seal.usable && i >= 0 {
+		s.sealUp(s.keys.gens[i])
+	}
 	s.tellGeneration()
 	return nil
 }
@@ -222,7 +227,30 @@ func (s *session) sealWelcomed(welcome []byte) *ending {
 		return s.keysFailed(err)
 	}
 	s.seal.timer.Reset(sealDeadline)
-	return s.send(&wire.ClientMessage{Type: wire.TypeSealConfirm, Handshake: confirm})
+	if end := s.send(&wire.ClientMessage{Type: wire.TypeSealConfirm, Handshake: confirm}); end != nil {
+		return end
+	}
+	s.sealUp(s.seal.fresh) // the server takes no other keys from here on
+	return nil
+}
+
+// sealUp seals what the session sends under these keys, in mode aead.
+func (s *session) sealUp(g *generation) {
+	if s.kind() == crt.KindAEAD {
+		s.seal.sender = crt.NewSender(s.keys.who, g.keys.Up())
+	}
+}
+
+// sealedUp is a message as it is sent: sealed, but for hello and handshakes.
+func (s *session) sealedUp(m *wire.ClientMessage, text []byte) ([]byte, error) {
+	if s.seal.sender == nil || m.Type == wire.TypeHello || m.Type == wire.TypeSealHello || m.Type == wire.TypeSealConfirm {
+		return text, nil
+	}
+	format := crt.JSON
+	if s.codec == wire.Msgpack {
+		format = crt.MsgPack
+	}
+	return s.seal.sender.Seal(format, text)
 }
 
 func (s *session) sealed(generation uint32) *ending {

@@ -159,7 +159,11 @@ func (s *session) leave(why string) *ending {
 }
 
 func (s *session) send(m *wire.ClientMessage) *ending {
-	if err := s.t.Write(wire.EncodeClient(s.codec, m)); err != nil {
+	p, err := s.sealedUp(m, wire.EncodeClient(s.codec, m))
+	if err == nil {
+		err = s.t.Write(p)
+	}
+	if err != nil {
 		s.t.Close(codeComeBack, "")
 		return &ending{Failure: &Failure{Err: fmt.Errorf("writing: %w", err)}}
 	}

@@ -19,10 +19,12 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/sunzi-push/sunzi/api/wire"
+	"github.com/sunzi-push/sunzi/crt"
 )
 
 // peer is the server's end of one real socket, driven by a test.
 type peer struct {
+	opens *crt.Receiver // what a client of mode aead sends; nil: it sends in clear
 	t     *testing.T
 	conn  net.Conn
 	r     *bufio.Reader
@@ -86,7 +88,16 @@ func (p *peer) next() (ws.OpCode, []byte, error) {
 func (p *peer) message(want wire.Type) wire.ClientMessage {
 	p.t.Helper()
 	var m wire.ClientMessage
-	_, b, err := p.next()
+	op, b, err := p.next()
+	if err == nil && op == ws.OpBinary && isSealed(b) {
+		if p.opens == nil {
+			p.t.Error("a sealed message from a client without keys for it")
+			return m
+		}
+		_, b, err = p.opens.Open(b)
+	} else if err == nil && p.opens != nil && want != wire.TypeSealHello && want != wire.TypeSealConfirm {
+		p.t.Errorf("%s in clear", want)
+	}
 	if err == nil {
 		err = wire.DecodeClient(p.codec, b, &m)
 	}

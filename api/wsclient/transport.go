@@ -179,7 +179,7 @@ func (w *webSocket) violation(code uint16, reason string) error {
 }
 
 func (w *webSocket) Write(p []byte) error {
-	if w.codec == wire.Msgpack {
+	if w.codec == wire.Msgpack || isSealed(p) {
 		return w.frame(ws.NewBinaryFrame(p))
 	}
 	return w.frame(ws.NewTextFrame(p))

@@ -159,6 +159,7 @@ type heardMessage struct {
 	Data     json.RawMessage `json:"data,omitempty"`
 	Bytes    []byte          `json:"data_base64,omitempty"`
 	Replayed bool            `json:"replayed,omitempty"`
+	Sealed   bool            `json:"sealed,omitempty"`
 }
 
 func (l *listener) message(ctx context.Context, m *wsclient.Message) error {
@@ -188,7 +189,7 @@ func (l *listener) print(m *wsclient.Message) error {
 	if l.o.json {
 		return json.NewEncoder(out).Encode(heardMessage{
 			ID: m.ID, Seq: m.Seq, Sent: m.Sent.UnixMilli(), Topic: m.Topic,
-			Data: m.Data, Bytes: m.Bytes, Replayed: m.Replayed,
+			Data: m.Data, Bytes: m.Bytes, Replayed: m.Replayed, Sealed: m.Sealed,
 		})
 	}
 	data := string(m.Data)

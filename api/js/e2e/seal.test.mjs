@@ -4,6 +4,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { mkdtemp } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AxeBuilder } from '@axe-core/playwright';
@@ -88,7 +89,7 @@ test('what was sealed while the page was closed and the server killed opens afte
   assert.deepEqual(problems, []);
 });
 
-test('two browsers in one shard: one frame for both, one goes offline and back', LIMIT, async (t) => {
+test('two browsers and a Go client in one shard: one frame for all, one goes offline and back', LIMIT, async (t) => {
   const { server, context, problems } = await setting(t);
   const page = await open(context, server.line.page, problems);
   await connected(page);
@@ -113,7 +114,8 @@ test('two browsers in one shard: one frame for both, one goes offline and back',
   });
   const args = [`${server.line.ws_url}/${other.client_id}`.replace(/^ws/, 'ws'), other.token, server.line.seal_key];
   await guest.evaluate(start, args);
-  const to = { clients: [server.line.client_id, other.client_id] };
+  const shell = await goClient(t, server);
+  const to = { clients: [server.line.client_id, other.client_id, shell.id] };
   const both = await server.push('both', { text: 'y'.repeat(2000) }, { to, seal: 'crt' });
   await acked(page, both.id);
   await guest.waitForFunction(() => window.got.length === 1);
@@ -128,8 +130,33 @@ test('two browsers in one shard: one frame for both, one goes offline and back',
   await acked(page, away.id);
   assert.deepEqual(await guest.evaluate(() => window.got.map(([topic, , sealed]) => [topic, sealed])), [['both', true], ['away', true]]);
   assert.deepEqual((await rows(page)).map((r) => r.topic), ['both', 'mine', 'away']);
+  assert.deepEqual((await shell.ended).map((m) => [m.topic, m.sealed]), [['both', true], ['away', true]]);
   assert.deepEqual(problems, []);
 });
+
+/** The Go library, as sunzi listen runs it, until it has heard two messages. */
+async function goClient(t, server) {
+  const { client_id: id, token } = await (await server.call('POST', '/v1/clients', {})).json();
+  const args = ['listen', '--url', server.line.url, '--client', id, '--seal', 'crt', '--server-key', server.line.seal_key, '--count', '2', '--json'];
+  const child = spawn(process.env.SUNZI_BIN, args, { env: { ...process.env, SUNZI_TOKEN: token } });
+  t.after(() => child.kill());
+  let out = '';
+  let told = '';
+  child.stdout.on('data', (d) => (out += d));
+  const ended = new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code) => (code === 0 ? resolve(out.trim().split('\n').map((l) => JSON.parse(l))) : reject(new Error(`ended with ${code}: ${told}`))));
+  });
+  ended.catch(() => {}); // awaited at the end
+  await new Promise((resolve) => {
+    child.stderr.on('data', (d) => {
+      told += d;
+      if (told.includes('sealing keys of generation')) resolve();
+    });
+    child.on('exit', resolve);
+  });
+  return { id, ended };
+}
 
 test('mode aead: what the page sends is sealed as well, acks among it', LIMIT, async (t) => {
   const { server } = await setting(t);
