@@ -52,14 +52,10 @@ func (s *stream) message(m *push.Message, seq uint64, replayed bool) bool {
 	return s.end("message")
 }
 
-// epoch is a channel's, whose secret was sent; epochsKnown bounds what is
-// remembered of them.
-type epoch struct {
-	channel uint64
-	number  uint32
-}
-
-const epochsKnown = 1024
+// channelsKnown bounds of how many channels a stream remembers the epoch whose
+// secret was sent last. Of any other epoch the secret is sent again: the client
+// may have forgotten it.
+const channelsKnown = 1024
 
 // lacks reports whether the message can't be opened yet, and does not bring what
 // it takes: then it is read from the mailbox, where it does.
@@ -67,21 +63,20 @@ func (s *stream) lacks(m *push.Sealed) bool {
 	if m == nil || !m.Channel || m.Prelude != nil {
 		return false
 	}
-	_, known := s.epochs[epoch{m.ChannelID, m.Epoch}]
-	return !known
+	e, known := s.epochs[m.ChannelID]
+	return !known || e != m.Epoch
 }
 
 // prelude sends the secret of a channel's epoch before the first message that
 // needs it.
 func (s *stream) prelude(m *push.Sealed) {
-	e := epoch{m.ChannelID, m.Epoch}
-	if _, known := s.epochs[e]; known || m.Prelude == nil {
+	if e, known := s.epochs[m.ChannelID]; known && e == m.Epoch || m.Prelude == nil {
 		return
 	}
-	if s.epochs == nil || len(s.epochs) >= epochsKnown {
-		s.epochs = make(map[epoch]struct{})
+	if s.epochs == nil || len(s.epochs) >= channelsKnown {
+		s.epochs = make(map[uint64]uint32)
 	}
-	s.epochs[e] = struct{}{}
+	s.epochs[m.ChannelID] = m.Epoch
 	s.sealed(m.Prelude, 0)
 }
 

@@ -38,8 +38,8 @@ type stream struct {
 	out         []byte // events not yet handed to the connection
 	incarnation string
 	hello       push.Hello
-	err         error              // of the connection: nothing more can be written
-	epochs      map[epoch]struct{} // whose secrets were sent
+	err         error             // of the connection: nothing more can be written
+	epochs      map[uint64]uint32 // by channel, the epoch whose secret was sent last
 
 	over     atomic.Bool  // run has ended
 	lastSent atomic.Int64 // unix ms

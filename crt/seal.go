@@ -101,7 +101,7 @@ func (sh *Shard) Join(slot int, m *Member) (*Shard, error) {
 	return sh.replace(slot, m, nil)
 }
 
-// Leave gives a slot back to nobody. The caller steps the shard (section 4).
+// Leave gives a slot back to nobody.
 func (sh *Shard) Leave(slot int, spare func() *residue.Modulus) (*Shard, error) {
 	return sh.replace(slot, nil, spare)
 }

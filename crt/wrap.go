@@ -38,6 +38,11 @@ const (
 	LabelBody    = "CRT-BE/1 body"
 )
 
+// ChannelOwner is whose a channel's secret is.
+func ChannelOwner(channel uint64, epoch uint32) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, channel), epoch)
+}
+
 const wrapHead = 4 + 12
 
 // Wrap appends the wrapped secret to dst. owner says whose it is: nobody else's

@@ -16,26 +16,23 @@ import (
 
 // sealing is what a session has of it.
 type sealing struct {
-	mode    push.SealMode  // as welcome offered; empty: none
-	pending push.Handshake // waits for the client's confirmation; nil: none
-	busy    bool           // the backend is at work on a step
-	known   map[epoch]struct{}
+	mode    push.SealMode     // as welcome offered; empty: none
+	pending push.Handshake    // waits for the client's confirmation; nil: none
+	busy    bool              // the backend is at work on a step
+	known   map[uint64]uint32 // by channel, the epoch whose secret was sent last
 	// What the client sends sealed.
 	unsealer push.Unsealer // nil: its keys were not read yet
 	up       [][]byte      // waits for that
 	waiting  int           // bytes in up
+	round    int           // of keys: grows with each confirmation
+	asking   bool          // the backend reads the keys of this round
 	quota    int64         // of handshakes: theoretical arrival time, ns of the loop's clock
 }
 
-// epoch is a channel's, whose secret was sent.
-type epoch struct {
-	channel uint64
-	number  uint32
-}
-
-// epochsKnown bounds what is remembered of them: beyond it secrets are sent
-// again.
-const epochsKnown = 1024
+// channelsKnown bounds of how many channels a session remembers the epoch whose
+// secret was sent last. Of any other epoch the secret is sent again: the client
+// may have forgotten it.
+const channelsKnown = 1024
 
 // lacks reports whether the message can't be opened yet, and does not bring
 // what it takes: then it is read from the mailbox, where it does.
@@ -47,8 +44,8 @@ func (c *conn) knows(s *push.Sealed) bool {
 	if c.rare == nil || c.rare.sealing == nil {
 		return false
 	}
-	_, there := c.rare.sealing.known[epoch{s.ChannelID, s.Epoch}]
-	return there
+	e, there := c.rare.sealing.known[s.ChannelID]
+	return there && e == s.Epoch
 }
 
 // prelude sends the secret of a channel's epoch before the first message that
@@ -58,10 +55,10 @@ func (c *conn) prelude(s *push.Sealed) {
 		return
 	}
 	known := &c.seals().known
-	if *known == nil || len(*known) >= epochsKnown {
-		*known = make(map[epoch]struct{})
+	if *known == nil || len(*known) >= channelsKnown {
+		*known = make(map[uint64]uint32)
 	}
-	(*known)[epoch{s.ChannelID, s.Epoch}] = struct{}{}
+	(*known)[s.ChannelID] = s.Epoch
 	c.putSealed(s.Prelude, 0)
 }
 
@@ -116,9 +113,7 @@ func (c *conn) sealHello(hello []byte) {
 func (c *conn) sealWelcome(r sealReply) {
 	s := c.seals()
 	s.busy = false
-	if len(s.up) > 0 {
-		c.askUnsealer()
-	}
+	c.askUnsealer()
 	if r.err != nil {
 		c.complainOf(r.err)
 		return
@@ -137,7 +132,8 @@ func (c *conn) sealConfirm(confirm []byte) {
 	}
 	s := c.rare.sealing
 	h := s.pending
-	s.pending, s.busy, s.unsealer = nil, true, nil
+	s.pending, s.busy, s.unsealer, s.asking = nil, true, nil, false
+	s.round++
 	c.loop.hub.serving().SealConfirm(c.identity(), h, confirm, func(generation uint32, err error) {
 		c.loop.post(command{c: c, kind: cmdSealed, x: sealReply{generation: generation, err: err}})
 	})
@@ -145,9 +141,7 @@ func (c *conn) sealConfirm(confirm []byte) {
 
 func (c *conn) sealed(r sealReply) {
 	c.seals().busy = false
-	if len(c.seals().up) > 0 {
-		c.askUnsealer()
-	}
+	c.askUnsealer()
 	if r.err != nil {
 		c.complainOf(r.err)
 		return
@@ -227,26 +221,37 @@ func (c *conn) up(payload []byte) {
 			return
 		}
 		s.up = append(s.up, bytes.Clone(payload))
-		if len(s.up) == 1 && !s.busy { // a handshake that ends decides the keys
+		if !s.busy { // a handshake that ends decides the keys
 			c.askUnsealer()
 		}
 	}
 }
 
 func (c *conn) askUnsealer() {
+	s := c.seals()
+	if s.asking || s.unsealer != nil || len(s.up) == 0 {
+		return
+	}
+	s.asking = true
+	round := s.round
 	c.loop.hub.serving().Unsealer(c.identity(), func(u push.Unsealer, err error) {
-		c.loop.post(command{c: c, kind: cmdUnsealer, x: unsealerReply{u, err}})
+		c.loop.post(command{c: c, kind: cmdUnsealer, x: unsealerReply{u, err, round}})
 	})
 }
 
 type unsealerReply struct {
 	unsealer push.Unsealer
 	err      error
+	round    int
 }
 
 // unsealing goes on with what waited.
 func (c *conn) unsealing(r unsealerReply) {
 	s := c.seals()
+	if r.round != s.round { // the keys of before
+		return
+	}
+	s.asking = false
 	queue := s.up
 	s.up, s.waiting = nil, 0
 	if r.err != nil {

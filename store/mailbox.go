@@ -126,7 +126,7 @@ func (s *Store) Read(ctx context.Context, key push.ClientKey, after uint64, maxE
 	limit := p.maxEntries + readBeyond
 	rows, err := s.query(ctx, `SELECT seq, id, send_time, status, mode, expires,
 			CASE WHEN status > 1 THEN NULL WHEN shared IN (1, 3) THEN (SELECT msg FROM body WHERE body.id = offline_message.id) ELSE msg END,
-			reason, frame
+			reason, frame, size
 		FROM offline_message WHERE realm = ? AND client_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`,
 		key.Realm, key.ID, int64(after), int64(head), limit)
 	if err != nil {
@@ -136,7 +136,7 @@ func (s *Store) Read(ctx context.Context, key push.ClientKey, after uint64, maxE
 	now := unixMS(s.cfg.Clock())
 	for rows.Next() {
 		var e storedEntry
-		if err := rows.Scan(&e.seq, &e.id, &e.sent, &e.status, &e.mode, &e.expires, &e.body, &e.reason, &e.frame); err != nil {
+		if err := rows.Scan(&e.seq, &e.id, &e.sent, &e.status, &e.mode, &e.expires, &e.body, &e.reason, &e.frame, &e.size); err != nil {
 			return push.Page{}, failed(err)
 		}
 		limit--
@@ -163,6 +163,7 @@ type storedEntry struct {
 	body    []byte
 	reason  string
 	frame   []byte
+	size    int
 }
 
 // pageBuilder makes a page of entries that come in order.
@@ -183,7 +184,7 @@ func (p *pageBuilder) add(e *storedEntry, cursor uint64, now int64) bool {
 	m := &push.Message{ID: e.id, Sent: fromMS(e.sent), Body: e.body}
 	if e.frame != nil {
 		p.sealed = append(p.sealed, sealedItem{len(p.Items), [16]byte(e.frame)})
-		p.bytes += sealedGuess
+		p.bytes += sealedGuess + e.size
 	}
 	p.Items = append(p.Items, push.Item{Seq: e.seq, Message: m})
 	p.Through = e.seq

@@ -28,6 +28,9 @@ const reasonQuota = "quota"
 // as dropped.
 func (t *tx) enter(d *delivery, c *counter, o *push.Outcome) error {
 	kind, keyed := c.sealKind(d.seal)
+	if keyed && kind != sealNone && t.cfg.Sealer == nil {
+		return errNoSealer // before anything is written; what was goes back
+	}
 	if !keyed && d.standing == fresh {
 		o.Rejected = append(o.Rejected, push.Rejection{Client: c.key, Code: push.CodeNoSealKey})
 		return nil
@@ -73,8 +76,6 @@ func (t *tx) enter(d *delivery, c *counter, o *push.Outcome) error {
 	case row.status != statusWaiting:
 	case kind == sealNone:
 		d.plain++
-	case t.cfg.Sealer == nil:
-		return push.Errorf(push.CodeInternal, "client %q is pushed to sealed, and this server has no sealing keys: start it with those of the others", c.key)
 	default:
 		row.seal(c, d)
 	}

@@ -12,6 +12,8 @@ import (
 	"bytes"
 	"database/sql"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -38,6 +40,10 @@ func sealMode(kind int) push.SealMode {
 	}
 	return ""
 }
+
+// errNoSealer is no answer: the group is rolled back, and nothing of it happened.
+// So are all errors of sealing, which comes after others were written.
+var errNoSealer = errors.New("store: a client is pushed to sealed, and this server has no sealing keys: start it with those of the others (seal.key_file)")
 
 // reasonNoKey is why a promised push was dropped for a client that has no keys
 // of the kind it requires.
@@ -229,7 +235,7 @@ func (t *tx) lockShard(id int64) (*push.SealShard, int64, error) {
 	found, err := t.row(`SELECT version, period, began, bits, slots FROM seal_shard WHERE id = ?`+t.cfg.engine.forUpdate,
 		[]any{id}, &sh.Version, &sh.Period, &began, &sh.Bits, &sh.Slots)
 	if err == nil && !found {
-		err = push.Errorf(push.CodeInternal, "sealing shard %d is gone", id)
+		err = fmt.Errorf("store: sealing shard %d is gone", id)
 	}
 	if err != nil {
 		return nil, 0, err
@@ -286,15 +292,17 @@ func (t *tx) stepShard(sh *push.SealShard) error {
 		}
 	}
 	*sh = next
+	if err := t.exec(`UPDATE seal_shard SET period = ?, began = ? WHERE id = ?`, int64(sh.Period), unixMS(t.now), sh.ID); err != nil {
+		return err
+	}
 	return t.changeShard(sh)
 }
 
-// changeShard gives the shard another version, and a period that begins now.
-// Members are read again.
+// changeShard gives the shard another version. Members are read again.
 func (t *tx) changeShard(sh *push.SealShard) error {
 	sh.Version = rand.Int64() //nolint:gosec // G404: a name
 	delete(t.shards, sh.ID)
-	return t.exec(`UPDATE seal_shard SET version = ?, period = ?, began = ? WHERE id = ?`, sh.Version, int64(sh.Period), unixMS(t.now), sh.ID)
+	return t.exec(`UPDATE seal_shard SET version = ? WHERE id = ?`, sh.Version, sh.ID)
 }
 
 // sealAlone seals for a client of kind aead. Index: seal_key's primary key.
@@ -304,7 +312,7 @@ func (t *tx) sealAlone(r *entryRow) error {
 	found, err := t.row(`SELECT period, began, secret FROM seal_key WHERE realm = ? AND client_id = ? AND generation = ? AND state = 1`+t.cfg.engine.forUpdate,
 		[]any{r.key.Realm, r.key.ID, int64(m.Generation)}, &m.Period, &began, &m.Secret)
 	if err == nil && !found {
-		err = push.Errorf(push.CodeInternal, "the sealing keys of client %q are gone", r.key.ID)
+		err = fmt.Errorf("store: the sealing keys of client %q are gone", r.key)
 	}
 	if err != nil {
 		return err
@@ -347,7 +355,7 @@ func (t *tx) unwrap(id int64, kept []byte) (body []byte, wrapped bool, err error
 		return kept, false, nil
 	}
 	if t.cfg.Sealer == nil {
-		return nil, true, push.Errorf(push.CodeInternal, "push %d waits wrapped, and this server has no sealing keys: start it with those of the others", id)
+		return nil, true, errNoSealer
 	}
 	b, err := base64.StdEncoding.AppendDecode(nil, text)
 	if err == nil {

@@ -67,9 +67,8 @@ func (t *tx) findSlot(at *push.SealPlace, bits, slots int) error {
 	return t.exec(`UPDATE seal_shard SET members = members + 1 WHERE id = ?`, at.Shard)
 }
 
-// giveUp deletes those of the client's keys that match, and frees their slots. A
-// shard that a member has left goes on in another key period. Index: seal_key's
-// primary key.
+// giveUp deletes those of the client's keys that match, and frees their slots.
+// Index: seal_key's primary key.
 func (t *tx) giveUp(c *counter, match func(generation uint32, state int) bool) error {
 	type row struct {
 		generation uint32
@@ -99,8 +98,15 @@ const (
 	keyInUse    = 1
 )
 
+// dropKey deletes one generation in that state, and frees its slot. Nothing
+// happens where it is gone, or in another state: others have been there first.
+//
+// The neighbours' keys stay as they are: who left never had them, and a period
+// that every departure ended would let one client run its neighbours out of
+// steps.
 func (t *tx) dropKey(key push.ClientKey, generation uint32, state int, shard int64) error {
-	if err := t.exec(`DELETE FROM seal_key WHERE realm = ? AND client_id = ? AND generation = ?`, key.Realm, key.ID, int64(generation)); err != nil || shard == 0 {
+	n, err := t.execCount(`DELETE FROM seal_key WHERE realm = ? AND client_id = ? AND generation = ? AND state = ?`, key.Realm, key.ID, int64(generation), state)
+	if err != nil || n == 0 || shard == 0 {
 		return err
 	}
 	if err := t.exec(`UPDATE seal_shard SET members = members - 1 WHERE id = ?`, shard); err != nil || state == keyReserved {
@@ -110,7 +116,7 @@ func (t *tx) dropKey(key push.ClientKey, generation uint32, state int, shard int
 	if err != nil {
 		return err
 	}
-	return t.stepShard(sh)
+	return t.changeShard(sh)
 }
 
 // freshShard is the shard as the transaction has left it, for a change.
@@ -335,9 +341,10 @@ func (t *tx) sweepReserved(now time.Time, limit int) (int, error) {
 // rewrapStep bounds what one commit group wraps anew.
 const rewrapStep = 200
 
-// Rewrap has every secret in use wrapped anew: wrap answers the new form, or
-// nil where the old one stays. It blocks until all were looked at, and answers
-// how many were changed. Index: seal_key's primary key.
+// Rewrap has every secret of a client in use wrapped anew: wrap answers the new
+// form, or nil where the old one stays. It blocks until all were looked at, and
+// answers how many were changed. Index: seal_key's primary key. See
+// [Store.RewrapChannels] for the others.
 func (s *Store) Rewrap(ctx context.Context, wrap func(key push.ClientKey, secret []byte) ([]byte, error)) (int, error) {
 	done := 0
 	var last push.SealMember
@@ -367,6 +374,54 @@ func (s *Store) Rewrap(ctx context.Context, wrap func(key push.ClientKey, secret
 				changed++
 				if err := t.exec(`UPDATE seal_key SET secret = ? WHERE realm = ? AND client_id = ? AND generation = ?`,
 					secret, m.Client.Realm, m.Client.ID, int64(m.Generation)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return done, err
+		}
+		if done += changed; len(found) < rewrapStep {
+			return done, nil
+		}
+		last = found[len(found)-1]
+	}
+}
+
+// RewrapChannels is [Store.Rewrap] for the secrets of channels. They are few: a
+// group has one an epoch that was broadcast to, for as long as frames are kept.
+// Index: seal_channel's primary key.
+func (s *Store) RewrapChannels(ctx context.Context, wrap func(k push.SealChannel) ([]byte, error)) (int, error) {
+	done := 0
+	var last push.SealChannel
+	for {
+		var found []push.SealChannel
+		changed := 0
+		err := s.do(ctx, 100*rewrapStep, func(t *tx) error {
+			changed = 0
+			if err := t.flush(); err != nil {
+				return err
+			}
+			rows, err := t.query(`SELECT realm, grp, epoch, channel, secret FROM seal_channel
+				WHERE realm > ? OR realm = ? AND (grp > ? OR grp = ? AND epoch > ?)
+				ORDER BY realm, grp, epoch LIMIT ?`+t.cfg.engine.forUpdate, last.Realm, last.Realm, last.Group, last.Group, int64(last.Epoch), rewrapStep)
+			found, err = collect(rows, err, func(r *sql.Rows, k *push.SealChannel) error {
+				return r.Scan(&k.Realm, &k.Group, &k.Epoch, &k.ID, &k.Secret)
+			})
+			if err != nil {
+				return err
+			}
+			for _, k := range found {
+				secret, err := wrap(k)
+				if err != nil {
+					return err
+				}
+				if secret == nil {
+					continue
+				}
+				changed++
+				if err := t.exec(`UPDATE seal_channel SET secret = ? WHERE realm = ? AND grp = ? AND epoch = ?`, secret, k.Realm, k.Group, int64(k.Epoch)); err != nil {
 					return err
 				}
 			}

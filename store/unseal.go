@@ -10,8 +10,8 @@ import (
 	"github.com/sunzi-push/sunzi/push"
 )
 
-// sealedGuess is what a sealed entry counts for in a page's bytes: most frames
-// have that size or less.
+// sealedGuess is what a sealed entry counts for in a page's bytes beside its
+// data: most frames without a body have that size or less.
 const sealedGuess = 1100
 
 // sealedItem is an item of a page whose message is in a frame.

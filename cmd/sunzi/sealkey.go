@@ -137,7 +137,7 @@ server must not.`,
 		if err = errors.Join(err, st.Close()); err != nil {
 			return err
 		}
-		c.PrintErrf("%d clients' keys were wrapped anew; pushes that wait (not_before, large targets) keep their key until they are placed, 30 days at most\n", n)
+		c.PrintErrf("%d secrets of clients and groups were wrapped anew; pushes that wait (not_before, large targets) keep their key until they are placed, 30 days at most\n", n)
 		return nil
 	}
 	return c
@@ -152,7 +152,7 @@ func rewrap(c *cobra.Command, cfg config.Config, st *store.Store) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return st.Rewrap(c.Context(), func(key push.ClientKey, secret []byte) ([]byte, error) {
+	n, err := st.Rewrap(c.Context(), func(key push.ClientKey, secret []byte) ([]byte, error) {
 		if !w.Old(secret) {
 			return nil, nil
 		}
@@ -164,4 +164,20 @@ func rewrap(c *cobra.Command, cfg config.Config, st *store.Store) (int, error) {
 		defer clear(plain)
 		return w.Wrap(nil, crt.LabelChain, who[:], plain), nil
 	})
+	if err != nil {
+		return n, err
+	}
+	m, err := st.RewrapChannels(c.Context(), func(k push.SealChannel) ([]byte, error) {
+		if !w.Old(k.Secret) {
+			return nil, nil
+		}
+		owner := crt.ChannelOwner(uint64(k.ID), k.Epoch)
+		plain, err := w.Unwrap(crt.LabelChannel, owner, k.Secret)
+		if err != nil {
+			return nil, fmt.Errorf("the secret of group %q can't be unwrapped: %w", k.Group, err)
+		}
+		defer clear(plain)
+		return w.Wrap(nil, crt.LabelChannel, owner, plain), nil
+	})
+	return n + m, err
 }

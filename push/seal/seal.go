@@ -253,17 +253,12 @@ func (s *Service) Unwrap(id int64, wrapped []byte) ([]byte, error) {
 // NewChannel implements [push.Sealer].
 func (s *Service) NewChannel(k *push.SealChannel) {
 	c := crt.NewChannelKey(uint64(k.ID), k.Epoch, k.Group)
-	k.Secret = s.cfg.Wrapper.Wrap(nil, crt.LabelChannel, channelOwner(k), c.Secret[:])
+	k.Secret = s.cfg.Wrapper.Wrap(nil, crt.LabelChannel, crt.ChannelOwner(uint64(k.ID), k.Epoch), c.Secret[:])
 	clear(c.Secret[:])
 }
 
-// channelOwner is whose a wrapped channel secret is (section 7).
-func channelOwner(k *push.SealChannel) []byte {
-	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, uint64(k.ID)), k.Epoch)
-}
-
 func (s *Service) channel(k *push.SealChannel) (*crt.ChannelKey, error) {
-	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChannel, channelOwner(k), k.Secret)
+	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChannel, crt.ChannelOwner(uint64(k.ID), k.Epoch), k.Secret)
 	if err == nil && len(secret) != crt.KeySize {
 		err = crt.ErrOpen
 	}
@@ -271,6 +266,15 @@ func (s *Service) channel(k *push.SealChannel) (*crt.ChannelKey, error) {
 		return nil, fmt.Errorf("seal: the secret of group %q can't be read: %w", k.Group, err)
 	}
 	return &crt.ChannelKey{Channel: uint64(k.ID), Epoch: k.Epoch, Name: k.Group, Secret: [crt.KeySize]byte(secret)}, nil
+}
+
+// prime makes one now.
+func prime(bits int) *residue.Modulus {
+	m, err := residue.Prime(bits, rand.Reader)
+	if err != nil { // the system's randomness never fails, and the width is one
+		panic("seal: " + err.Error())
+	}
+	return m
 }
 
 // shard makes a shard to seal with, or finds it made.
@@ -304,8 +308,12 @@ func (s *Service) makeShard(sh *push.SealShard) (*crt.Shard, error) {
 	if sh.Slots < 1 || sh.Slots > crt.MaxSlots {
 		return nil, fmt.Errorf("seal: shard %d has %d slots", sh.ID, sh.Slots)
 	}
-	if sh.Bits != s.cfg.Bits {
-		return nil, fmt.Errorf("seal: shard %d has moduli of %d bits: this server was set up for %d", sh.ID, sh.Bits, s.cfg.Bits)
+	spare := s.pool.Take
+	if sh.Bits != s.cfg.Bits { // made before seal.bits was changed
+		if sh.Bits != 512 && sh.Bits != 1024 && sh.Bits != 2048 {
+			return nil, fmt.Errorf("seal: shard %d has moduli of %d bits", sh.ID, sh.Bits)
+		}
+		spare = func() *residue.Modulus { return prime(sh.Bits) }
 	}
 	members := make([]*crt.Member, sh.Slots)
 	for i := range sh.Members {
@@ -319,7 +327,7 @@ func (s *Service) makeShard(sh *push.SealShard) (*crt.Shard, error) {
 		}
 		members[m.Slot] = &mem.Member
 	}
-	return s.sealer.NewShard(uint64(sh.ID), sh.Period, members, s.pool.Take)
+	return s.sealer.NewShard(uint64(sh.ID), sh.Period, members, spare)
 }
 
 var (
