@@ -202,3 +202,105 @@ func TestRewrap(t *testing.T) {
 		again.want(eve, "one")
 	})
 }
+
+// A node without sealing keys refuses what it can't seal, and takes nothing away
+// for it: not what the push would have replaced, nor others' entries, nor a push
+// that was due.
+func TestANodeWithoutSealingKeysLosesNothing(t *testing.T) {
+	onEngines(t, func(t *testing.T, cfg Config) {
+		s := openSealed(t, cfg, newSealing(t, 1))
+		ann := s.join("ann", crt.KindCRT)
+		dan := &device{key: push.ClientKey{ID: "dan"}}
+		if err := s.Register(t.Context(), dan.key, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		e := func(id int64, text string, to ...string) *push.Envelope {
+			return &push.Envelope{
+				ID: id, Accepted: s.clock(), Expires: s.clock().Add(24 * time.Hour), Body: []byte(text), Size: len(text), CollapseKey: "k",
+				Priority: push.DefaultPriority, Store: push.StoreAlways, Target: push.Target{Clients: to},
+			}
+		}
+		later := e(2, "later", "ann")
+		later.NotBefore, later.CollapseKey = s.clock().Add(time.Minute), ""
+		out, err := s.Accept(t.Context(), []*push.Envelope{e(1, "old", "ann"), later})
+		if err != nil || out[0].Err != nil || out[1].Err != nil {
+			t.Fatal(out, err)
+		}
+
+		bare, err := Open(t.Context(), s.reopen(cfg))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := bare.Accept(t.Context(), []*push.Envelope{e(3, "new", "ann")}); err == nil && out[0].Err == nil {
+			t.Error("a push was taken that can't be sealed")
+		}
+		if out, err := bare.Accept(t.Context(), []*push.Envelope{e(4, "both", "dan", "ann")}); err == nil && out[0].Err == nil {
+			t.Error("a push to two was taken")
+		}
+		if _, err := bare.Release(t.Context(), s.clock().Add(time.Hour), 10); err == nil {
+			t.Error("what was due was released")
+		}
+		if err := bare.Close(); err != nil {
+			t.Fatal(err)
+		}
+
+		again := openSealed(t, cfg, newSealing(t, 1))
+		again.want(ann, "old")
+		again.want(dan, "")
+		if _, err := again.Release(t.Context(), s.clock().Add(time.Hour), 10); err != nil {
+			t.Fatal(err)
+		}
+		again.want(ann, "old later")
+	})
+}
+
+// Keys are given up once, however many nodes sweep, and not once they are in
+// use.
+func TestKeysAreGivenUpOnce(t *testing.T) {
+	onEngines(t, func(t *testing.T, cfg Config) {
+		s := openSealed(t, cfg, newSealing(t, 1))
+		ann := s.join("ann", crt.KindCRT)
+		key := push.ClientKey{ID: "bob"}
+		if err := s.Register(t.Context(), key, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		at, err := s.Reserve(t.Context(), key, push.SealCRT, 512, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			err := s.do(t.Context(), 0, func(tx *tx) error {
+				return firstError(tx.dropKey(key, at.Generation, keyReserved, at.Shard), tx.dropKey(ann.key, 1, keyReserved, at.Shard))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		var members int
+		if err := s.read.QueryRowContext(t.Context(), `SELECT members FROM seal_shard`).Scan(&members); err != nil || members != 1 {
+			t.Errorf("the shard counts %d members, %v", members, err)
+		}
+		s.send("one", push.SealCRT, ann)
+		s.want(ann, "one")
+	})
+}
+
+func TestChannelSecretsAreRewrappedToo(t *testing.T) {
+	onEngines(t, func(t *testing.T, cfg Config) {
+		s := openSealed(t, cfg, newSealing(t, 1))
+		ann := s.join("ann", crt.KindCRT)
+		s.member(ann, "room", true)
+		s.broadcast("room", "one")
+		old := 0
+		n, err := s.RewrapChannels(t.Context(), func(k push.SealChannel) ([]byte, error) {
+			if k.Group != "room" || k.Epoch != 1 {
+				t.Errorf("asked for %q at %d", k.Group, k.Epoch)
+			}
+			old = len(k.Secret)
+			return append([]byte(nil), k.Secret...), nil
+		})
+		if err != nil || n != 1 || old == 0 {
+			t.Errorf("%d secrets of %d bytes, %v", n, old, err)
+		}
+	})
+}
