@@ -102,7 +102,7 @@ export interface Options {
   allowPlain?: boolean;
   /** Default 'indexeddb', which falls back to memory: then a reload loses what was sealed and not yet acked. */
   sealKeys?: 'indexeddb' | 'memory' | SealKeys;
-  /** Default false. True: with 'aead' what this client sends is sealed too, but for the handshakes; the server has to open it. */
+  /** Default true: with 'aead' what this client sends is sealed too, but for hello and the handshakes. */
   sealUp?: boolean;
   /** Where sunzi-seal.js is, if not beside this file: for bundlers. A worker needs it on the page's own origin. */
   sealUrl?: string | URL;
