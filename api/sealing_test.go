@@ -40,6 +40,17 @@ func TestSealedEvents(t *testing.T) {
 	frame("CB-cover", "")
 }
 
+// A stream that can't be of use to a client that seals ends, and takes nothing
+// from it.
+func TestAStreamWithoutSealOfAClientThatSealsEnds(t *testing.T) {
+	s := newServer(t)
+	s.world.public = bytes.Repeat([]byte{0xfb}, 32)
+	base, raw := s.serveStreams()
+	s.world.sealed = &push.Sealed{Head: []byte("CB-head")}
+	s.world.commit(push.ClientKey{ID: "a"}, "1")
+	openStream(t, base+"/v1/events", raw).ends(push.CloseHelloTimeout)
+}
+
 // TestCoversBeforeTheReplayAreDropped: until the mailbox's state is known there
 // is nothing to be sent among.
 func TestCoversBeforeTheReplayAreDropped(t *testing.T) {

@@ -113,7 +113,7 @@ func codeOfClose(c push.CloseCode) push.Code {
 // which then is what the first connection was opened with.
 func helloOf(r *http.Request) (push.Hello, error) {
 	q := r.URL.Query()
-	h := push.Hello{Device: q.Get("device"), Incarnation: q.Get("incarnation"), Seal: push.SealMode(q.Get("seal"))}
+	h := push.Hello{Stream: true, Device: q.Get("device"), Incarnation: q.Get("incarnation"), Seal: push.SealMode(q.Get("seal"))}
 	id := r.Header.Get("Last-Event-ID")
 	if id == "" {
 		id = q.Get("cursor")

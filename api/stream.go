@@ -165,6 +165,11 @@ func (s *stream) open(o opened) {
 		s.broken("mailbox not opened", o.err)
 		return
 	}
+	if o.Seal != "" && s.hello.Seal == "" {
+		// Its events would move the cursor over what the page can't read.
+		s.Close(push.CloseHelloTimeout, "this client has sealing keys: say seal and seal_held")
+		return
+	}
 	s.incarnation = o.Incarnation
 	s.welcome(o.Opened, s.hello.Seal)
 	s.feed.Open(s, o.Start, o.Head)

@@ -46,7 +46,11 @@ type Refusal struct {
 type Hello struct {
 	// Unsaid is that of a client which said nothing in time. Nothing in it is the
 	// client's word: it may be one whose hello is late.
-	Unsaid      bool
+	Unsaid bool
+	// Stream is that of an event stream: a browser opens it again by itself under
+	// the address of the first time, which may be of before the client's newest
+	// sealing keys. What it says of keys destroys none.
+	Stream      bool
 	Device      string
 	Cursor      *uint64 // nil: the server's
 	Incarnation string
@@ -116,7 +120,7 @@ func (d *Desk) Open(id Identity, h Hello, done func(Opened, error)) {
 		}
 		var o Opened
 		err := d.gate.standing(ctx, id)
-		if err == nil && d.sealing != nil && !h.Unsaid {
+		if err == nil && d.sealing != nil && !h.Unsaid && !h.Stream {
 			err = d.sealing.Hold(ctx, id.Client, h.Seal, h.Held)
 		}
 		if err == nil {

@@ -89,6 +89,10 @@ func TestWhoSaysNothingHasNotSaidThatItHoldsNoKeys(t *testing.T) {
 		if sealing.calls != 0 {
 			t.Error("silence was taken for a word on keys")
 		}
+		openNow(t, b, Hello{Stream: true, Seal: SealCRT})
+		if sealing.calls != 0 {
+			t.Error("an event stream's address was taken for a word on keys")
+		}
 		openNow(t, b, Hello{})
 		if sealing.calls != 1 {
 			t.Error("a hello was not taken for one")
