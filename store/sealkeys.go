@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -14,7 +15,7 @@ import (
 
 // Reserve implements [push.SealKeys].
 func (s *Store) Reserve(ctx context.Context, key push.ClientKey, kind push.SealMode, bits, slots int) (at push.SealPlace, err error) {
-	err = s.do(ctx, 500, func(t *tx) error {
+	err = s.doFor(ctx, 500, named{clients: []push.ClientKey{key}}, func(t *tx) error {
 		c, err := t.client(key)
 		if err != nil {
 			return err
@@ -130,7 +131,7 @@ func (t *tx) freshShard(id int64) (*push.SealShard, error) {
 
 // Activate implements [push.SealKeys].
 func (s *Store) Activate(ctx context.Context, key push.ClientKey, at push.SealPlace, secret func(period uint32) ([]byte, error)) error {
-	return s.do(ctx, 1000, func(t *tx) error {
+	return s.doFor(ctx, 1000, named{clients: []push.ClientKey{key}}, func(t *tx) error {
 		c, err := t.client(key)
 		if err != nil {
 			return err
@@ -200,7 +201,7 @@ func (s *Store) Hold(ctx context.Context, key push.ClientKey, want push.SealMode
 	if err != nil || !needed {
 		return err
 	}
-	return s.do(ctx, 1000, func(t *tx) error {
+	return s.doFor(ctx, 1000, named{clients: []push.ClientKey{key}}, func(t *tx) error {
 		c, err := t.client(key)
 		if err != nil || c == nil {
 			return err
@@ -327,8 +328,11 @@ func (t *tx) sweepReserved(now time.Time, limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	slices.SortFunc(found, func(a, b row) int { // the order of locks
+		return cmp.Or(cmp.Compare(a.key.Realm, b.key.Realm), cmp.Compare(a.key.ID, b.key.ID))
+	})
 	for _, v := range found {
-		if _, err := t.client(v.key); err != nil { // the order of locks
+		if _, err := t.client(v.key); err != nil {
 			return 0, err
 		}
 		if err := t.dropKey(v.key, v.generation, keyReserved, v.shard); err != nil {
