@@ -120,9 +120,6 @@ func (d *Desk) Open(id Identity, h Hello, done func(Opened, error)) {
 		}
 		var o Opened
 		err := d.gate.standing(ctx, id)
-		if err == nil && d.sealing != nil && !h.Unsaid && !h.Stream {
-			err = d.sealing.Hold(ctx, id.Client, h.Seal, h.Held)
-		}
 		if err == nil {
 			o, err = d.open(ctx, id.Client, h)
 		}
@@ -153,6 +150,11 @@ func (d *Desk) open(ctx context.Context, key ClientKey, h Hello) (Opened, error)
 	// one or in the other.
 	turn, acked := d.acks.seen(), d.acks.cursor(key)
 	m, err := d.store.Open(ctx, key)
+	if err == nil && d.sealing != nil && m.SealLast > 0 && !h.Unsaid && !h.Stream {
+		if err = d.sealing.Hold(ctx, key, h.Seal, h.Held); err == nil {
+			m, err = d.store.Open(ctx, key)
+		}
+	}
 	if err != nil {
 		return Opened{}, err
 	}

@@ -85,6 +85,11 @@ func TestWhoSaysNothingHasNotSaidThatItHoldsNoKeys(t *testing.T) {
 		sealing := &holding{}
 		b.Desk.sealing = sealing
 		stop := b.start(t)
+		openNow(t, b, Hello{Seal: SealCRT})
+		if sealing.calls != 0 {
+			t.Error("a client that never had keys was asked after")
+		}
+		b.store.set(func(s *stubStore) { s.box.SealLast = 1 })
 		openNow(t, b, Hello{Unsaid: true})
 		if sealing.calls != 0 {
 			t.Error("silence was taken for a word on keys")
@@ -106,6 +111,7 @@ func TestWhatWasSaidOnAConnectionThatIsGoneIsForgotten(t *testing.T) {
 		b := newRig(t)
 		sealing := &holding{}
 		b.Desk.sealing = sealing
+		b.store.box.SealLast = 1
 		stop := b.start(t)
 		b.Desk.Open(Identity{Client: alice}, Hello{Alive: func() bool { return false }}, func(Opened, error) { t.Error("it was answered") })
 		synctest.Wait()

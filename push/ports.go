@@ -55,6 +55,9 @@ type Mailbox struct {
 	// and SealGeneration the newest generation of its keys, 0: none.
 	Seal           SealMode // empty: none
 	SealGeneration uint32
+	// SealLast is the highest generation that was ever given out, 0: none, so
+	// that there is nothing to be held.
+	SealLast uint32
 }
 
 // Page is a run of a mailbox.

@@ -308,7 +308,7 @@ func (t *tx) place(e *push.Envelope, st standing) (push.Outcome, error) {
 	if single && len(o.Rejected) == 1 {
 		return push.Outcome{Err: refused(e, o.Rejected[0].Code)}, nil
 	}
-	t.hear(d.message, t.inClear(o.Placed))
+	t.hear(d.message, t.inClear(d, o.Placed))
 	entries := len(a.clients) - (len(o.Rejected) - len(a.rejected))
 	if d.apart() && d.plain > 0 {
 		t.bodies = append(t.bodies, bodyRow{e.ID, string(e.Body)})
@@ -330,23 +330,17 @@ func refused(e *push.Envelope, code push.Code) *push.Error {
 
 // inClear are the placements that are not sealed: of the others clients hear
 // once they are.
-func (t *tx) inClear(placed []push.Placement) []push.Placement {
-	n := 0
-	for _, p := range placed {
-		if c := t.counters.rows[p.Client]; c == nil || c.sealedAt != p.Seq {
-			n++
-		}
-	}
-	if n == len(placed) {
+func (t *tx) inClear(d *delivery, placed []push.Placement) []push.Placement {
+	if d.plain == len(placed) {
 		return placed
 	}
-	clear := make([]push.Placement, 0, n)
+	plain := make([]push.Placement, 0, d.plain)
 	for _, p := range placed {
 		if c := t.counters.rows[p.Client]; c == nil || c.sealedAt != p.Seq {
-			clear = append(clear, p)
+			plain = append(plain, p)
 		}
 	}
-	return clear
+	return plain
 }
 
 func (t *tx) hear(m *push.Message, to []push.Placement) {

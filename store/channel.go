@@ -266,7 +266,7 @@ func (c *preludeCache) put(at preludeKey, p *push.Sealed) {
 }
 
 func (s *Store) prelude(ctx context.Context, at preludeKey) (*push.Sealed, error) {
-	if p := s.sealedOnce.get(at); p != nil {
+	if p := s.preludesSent.get(at); p != nil {
 		return p, nil
 	}
 	k := push.SealChannel{ID: int64(at.channel), Epoch: at.epoch}
@@ -280,7 +280,7 @@ func (s *Store) prelude(ctx context.Context, at preludeKey) (*push.Sealed, error
 	}
 	p, err := s.cfg.Sealer.Group().Rekey(sh, &k, []int{slot})
 	if err == nil && sh.ID == at.shard && int64(sh.Period) == at.period {
-		s.sealedOnce.put(at, p)
+		s.preludesSent.put(at, p)
 	}
 	return p, err
 }

@@ -154,7 +154,7 @@ func (t *tx) placeJob(j *job, members []jobMember) (int, error) {
 		}
 		entries++
 	}
-	t.hear(d.message, t.inClear(o.Placed))
+	t.hear(d.message, t.inClear(d, o.Placed))
 	if wrapped && d.plain > 0 { // it is also for clients who get it in clear
 		err = t.exec(`UPDATE body SET msg = ? WHERE id = ?`, string(e.Body), j.id)
 	}

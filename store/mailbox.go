@@ -86,7 +86,7 @@ func (s *Store) loadCounters(ctx context.Context, realm string, ids []string, in
 // mailbox adds the exact backlog to a counter row. Index: offline_message's
 // primary key, the range after the cursor.
 func (s *Store) mailbox(ctx context.Context, c *counter) (push.Mailbox, error) {
-	m := push.Mailbox{Incarnation: c.incarnation, Head: c.head, Cursor: c.cursor, ReadCursor: c.read, Seal: sealMode(c.seal), SealGeneration: c.generation}
+	m := push.Mailbox{Incarnation: c.incarnation, Head: c.head, Cursor: c.cursor, ReadCursor: c.read, Seal: sealMode(c.seal), SealGeneration: c.generation, SealLast: c.sealLast}
 	if c.head == c.cursor {
 		return m, nil
 	}

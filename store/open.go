@@ -26,14 +26,14 @@ type Store struct {
 	closing chan struct{} // closed by Close
 	ended   chan struct{} // closed by the writer when it returns
 
-	listener   atomic.Pointer[push.CommitListener]
-	trouble    atomic.Pointer[trouble] // nil: the last write was committed
-	sealedOnce preludeCache
-	turned     atomic.Pointer[time.Time] // when partitions were last looked at
-	unturned   atomic.Pointer[time.Time] // since when that does not succeed, or was told not to
-	stmts      sync.Map                  // of the read pool: SQL text to *sql.Stmt
-	close      sync.Once
-	closeErr   error // by the writer until it ended, then by Close
+	listener     atomic.Pointer[push.CommitListener]
+	trouble      atomic.Pointer[trouble] // nil: the last write was committed
+	preludesSent preludeCache
+	turned       atomic.Pointer[time.Time] // when partitions were last looked at
+	unturned     atomic.Pointer[time.Time] // since when that does not succeed, or was told not to
+	stmts        sync.Map                  // of the read pool: SQL text to *sql.Stmt
+	close        sync.Once
+	closeErr     error // by the writer until it ended, then by Close
 }
 
 var (

@@ -165,6 +165,6 @@ func (t *tx) placeAgain(c *counter, l *deadLetter) (int, error) {
 	if err := t.enter(d, c, &o); err != nil {
 		return 0, err
 	}
-	t.hear(d.message, t.inClear(o.Placed))
+	t.hear(d.message, t.inClear(d, o.Placed))
 	return 1, nil
 }

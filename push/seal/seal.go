@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sunzi-push/sunzi/crt"
 	"github.com/sunzi-push/sunzi/crt/residue"
@@ -40,7 +41,8 @@ type Service struct {
 	cfg    Config
 	keys   push.SealKeys // set by [Service.Keep]
 	sealer *crt.Sealer
-	pool   *residue.Pool
+	pool   func() *residue.Pool // made when the first client asks: most servers need none
+	made   atomic.Pointer[residue.Pool]
 
 	mu     sync.Mutex
 	shards map[int64]ready // guarded by mu
@@ -68,14 +70,24 @@ func New(cfg Config) *Service {
 	if cfg.Slots == 0 {
 		cfg.Slots = 16
 	}
-	return &Service{cfg: cfg, sealer: crt.NewSealer(), pool: residue.NewPool(cfg.Bits, primesReady), shards: make(map[int64]ready)}
+	s := &Service{cfg: cfg, sealer: crt.NewSealer(), shards: make(map[int64]ready)}
+	s.pool = sync.OnceValue(func() *residue.Pool {
+		p := residue.NewPool(cfg.Bits, primesReady)
+		s.made.Store(p)
+		return p
+	})
+	return s
 }
 
 // Keep says where keys are kept.
 func (s *Service) Keep(keys push.SealKeys) { s.keys = keys }
 
 // Close stops the making of primes, and waits for it.
-func (s *Service) Close() { s.pool.Close() }
+func (s *Service) Close() {
+	if p := s.made.Load(); p != nil {
+		p.Close()
+	}
+}
 
 // Public implements [push.Sealing].
 func (s *Service) Public() []byte { return s.cfg.Identity.Public() }
@@ -115,7 +127,7 @@ func (s *Service) Begin(ctx context.Context, key push.ClientKey, hello []byte) (
 	hs := &handshake{at: at}
 	g := crt.Grant{Generation: at.Generation, Period: at.Period}
 	if h.Kind == crt.KindCRT {
-		hs.modulus = s.pool.Take()
+		hs.modulus = s.pool().Take()
 		g.Shard, g.Slot, g.Slots, g.Modulus = uint64(at.Shard), at.Slot, at.Slots, hs.modulus
 	}
 	welcome, pending, err := s.cfg.Identity.Answer(h, g, rand.Reader)
@@ -308,7 +320,7 @@ func (s *Service) makeShard(sh *push.SealShard) (*crt.Shard, error) {
 	if sh.Slots < 1 || sh.Slots > crt.MaxSlots {
 		return nil, fmt.Errorf("seal: shard %d has %d slots", sh.ID, sh.Slots)
 	}
-	spare := s.pool.Take
+	spare := func() *residue.Modulus { return s.pool().Take() }
 	if sh.Bits != s.cfg.Bits { // made before seal.bits was changed
 		if sh.Bits != 512 && sh.Bits != 1024 && sh.Bits != 2048 {
 			return nil, fmt.Errorf("seal: shard %d has moduli of %d bits", sh.ID, sh.Bits)
