@@ -1,5 +1,6 @@
 // Chromium for the tests: Debian's, headless, silent.
 import { chromium } from 'playwright-core';
+import { Server } from './server.mjs';
 
 const QUIET = [
   '--no-sandbox',
@@ -17,6 +18,16 @@ const QUIET = [
 
 export function launch() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: QUIET });
+}
+
+/** A server and a browser profile of the test's own. */
+export async function setting(browser, t, options = {}) {
+  const server = await Server.make();
+  t.after(() => server.stop());
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  t.after(() => context.close());
+  context.setDefaultTimeout(15_000);
+  return { server, context, problems: [] };
 }
 
 /** A page that fails the test on any error or refused resource of its own. */

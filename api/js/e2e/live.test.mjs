@@ -7,8 +7,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AxeBuilder } from '@axe-core/playwright';
-import { acked, connected, launch, open, rows } from './browser.mjs';
-import { Server } from './server.mjs';
+import { acked, connected, launch, open, rows, setting as settingOf } from './browser.mjs';
 
 const LIMIT = { timeout: 60_000 };
 let browser;
@@ -20,15 +19,7 @@ before(async () => {
 });
 after(() => browser?.close());
 
-/** A server and a browser profile of the test's own. */
-async function setting(t, options = {}) {
-  const server = await Server.make();
-  t.after(() => server.stop());
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-  t.after(() => context.close());
-  context.setDefaultTimeout(15_000);
-  return { server, context, problems: [] };
-}
+const setting = (t, options) => settingOf(browser, t, options);
 
 test('a push shows with its latency, and its state goes to acked', LIMIT, async (t) => {
   const { server, context, problems } = await setting(t);

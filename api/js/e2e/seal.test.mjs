@@ -8,8 +8,7 @@ import { spawn } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AxeBuilder } from '@axe-core/playwright';
-import { acked, connected, launch, open, rows } from './browser.mjs';
-import { Server } from './server.mjs';
+import { acked, connected, launch, open, rows, setting as settingOf } from './browser.mjs';
 
 const LIMIT = { timeout: 60_000 };
 let browser;
@@ -21,14 +20,7 @@ before(async () => {
 });
 after(() => browser?.close());
 
-async function setting(t, options = {}) {
-  const server = await Server.make();
-  t.after(() => server.stop());
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-  t.after(() => context.close());
-  context.setDefaultTimeout(15_000);
-  return { server, context, problems: [] };
-}
+const setting = (t, options) => settingOf(browser, t, options);
 
 /** Turns sealing on, and waits until the server seals. */
 async function seal(page) {
