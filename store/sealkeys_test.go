@@ -291,16 +291,25 @@ func TestChannelSecretsAreRewrappedToo(t *testing.T) {
 		ann := s.join("ann", crt.KindCRT)
 		s.member(ann, "room", true)
 		s.broadcast("room", "one")
-		old := 0
+		var old []byte
 		n, err := s.RewrapChannels(t.Context(), func(k push.SealChannel) ([]byte, error) {
 			if k.Group != "room" || k.Epoch != 1 {
 				t.Errorf("asked for %q at %d", k.Group, k.Epoch)
 			}
-			old = len(k.Secret)
-			return append([]byte(nil), k.Secret...), nil
+			old = k.Secret
+			return []byte("another form"), nil
 		})
-		if err != nil || n != 1 || old == 0 {
-			t.Errorf("%d secrets of %d bytes, %v", n, old, err)
+		if err != nil || n != 1 || len(old) == 0 {
+			t.Errorf("%d secrets of %d bytes, %v", n, len(old), err)
+		}
+		n, err = s.RewrapChannels(t.Context(), func(k push.SealChannel) ([]byte, error) {
+			if string(k.Secret) != "another form" {
+				t.Errorf("kept as %q", k.Secret)
+			}
+			return nil, nil
+		})
+		if err != nil || n != 0 {
+			t.Errorf("%d secrets, %v", n, err)
 		}
 	})
 }
