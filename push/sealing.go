@@ -114,6 +114,15 @@ type Sealer interface {
 	Step(m *SealMember) ([]byte, error)
 }
 
+// Rewrapper wraps secrets as they are stored anew, under a newer key. Its methods
+// answer nil where the secret stays as it is.
+type Rewrapper interface {
+	Member(m *SealMember) ([]byte, error)
+	Channel(k *SealChannel) ([]byte, error)
+	// Waiting takes what [Sealer.Wrap] made for the push.
+	Waiting(id int64, wrapped []byte) ([]byte, error)
+}
+
 // SealGroup seals for one commit group.
 type SealGroup interface {
 	// Shard seals what members of a shard are sent. Frames name all items, each
@@ -143,6 +152,7 @@ type SealMember struct {
 	Client     ClientKey
 	Generation uint32
 	Period     uint32
+	Shard      int64 // with Slot only of SealCRT
 	Slot       int
 	Secret     []byte // wrapped
 }

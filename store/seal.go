@@ -243,7 +243,7 @@ func (t *tx) lockShard(id int64) (*push.SealShard, int64, error) {
 	if known := t.w.shards[id]; known != nil && known.Version == sh.Version {
 		return known, began, nil
 	}
-	rows, err := t.query(`SELECT realm, client_id, generation, slot, period, secret FROM seal_key WHERE shard = ? AND state = 1 ORDER BY slot`, id)
+	rows, err := t.query(`SELECT realm, client_id, generation, shard, slot, period, secret FROM seal_key WHERE shard = ? AND state = 1 ORDER BY slot`, id)
 	sh.Members, err = collect(rows, err, scanMember)
 	if err == nil {
 		t.w.keepShard(sh)
@@ -252,7 +252,7 @@ func (t *tx) lockShard(id int64) (*push.SealShard, int64, error) {
 }
 
 func scanMember(r *sql.Rows, m *push.SealMember) error {
-	return r.Scan(&m.Client.Realm, &m.Client.ID, &m.Generation, &m.Slot, &m.Period, &m.Secret)
+	return r.Scan(&m.Client.Realm, &m.Client.ID, &m.Generation, &m.Shard, &m.Slot, &m.Period, &m.Secret)
 }
 
 // shardsKept bounds the writer's cache: about 4 KiB each.

@@ -14,9 +14,14 @@ import (
 type lateKeys struct {
 	push.SealKeys
 	secret func(period uint32) ([]byte, error)
+	shard  int64
 }
 
-func (*lateKeys) Reserve(_ context.Context, _ push.ClientKey, kind push.SealMode, bits, slots int) (push.SealPlace, error) {
+func (l *lateKeys) Reserve(_ context.Context, _ push.ClientKey, kind push.SealMode, bits, slots int) (push.SealPlace, error) {
+	if l.shard = 0; kind == push.SealAEAD {
+		return push.SealPlace{Kind: kind, Generation: 1}, nil
+	}
+	l.shard = 1
 	return push.SealPlace{Kind: kind, Generation: 1, Shard: 1, Slots: slots, Bits: bits}, nil
 }
 
@@ -62,7 +67,7 @@ func TestKeysOfAnUnknownOutcomeAreTheClients(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, err := s.unwrap(&push.SealMember{Client: who, Secret: wrapped})
+			m, err := s.unwrap(&push.SealMember{Client: who, Generation: 1, Shard: store.shard, Secret: wrapped})
 			if err != nil || m.Chain.Key != keys.Chain().Key {
 				t.Errorf("kind %d: the store has other keys than the client, %v", kind, err)
 			}
