@@ -108,6 +108,10 @@ type Sealer interface {
 	// reverse: whom it is for, and how it is to be sealed, is not known yet.
 	Wrap(id int64, body []byte) []byte
 	Unwrap(id int64, wrapped []byte) ([]byte, error)
+	// Blind answers what stands for a text of the client in the store, so that
+	// equal ones can be found by who cannot tell what they are: at most 64 bytes
+	// of ASCII.
+	Blind(key ClientKey, text string) string
 	// NewChannel fills in the secret of a channel's new epoch, wrapped.
 	NewChannel(k *SealChannel)
 	// Step answers the member's secret at the next key period.

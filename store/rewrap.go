@@ -14,7 +14,7 @@ import (
 const rewrapStep = 200
 
 // Rewrapped counts what was wrapped anew.
-type Rewrapped struct{ Clients, Channels int }
+type Rewrapped struct{ Clients, Channels, Waiting int }
 
 // Rewrap has every secret in the store looked at, and changes those for which w
 // answers another form. It blocks until all were seen, or ctx ends. What was
@@ -24,6 +24,9 @@ func (s *Store) Rewrap(ctx context.Context, w push.Rewrapper) (Rewrapped, error)
 	var err error
 	if r.Clients, err = s.rewrapMembers(ctx, w); err == nil {
 		r.Channels, err = s.rewrapChannels(ctx, w)
+	}
+	if err == nil {
+		r.Waiting, err = s.rewrapWaiting(ctx, w)
 	}
 	return r, err
 }
@@ -64,6 +67,54 @@ func (s *Store) rewrapChannels(ctx context.Context, w push.Rewrapper) (int, erro
 		}
 		return true, t.exec(`UPDATE seal_channel SET secret = ? WHERE realm = ? AND grp = ? AND epoch = ?`, secret, k.Realm, k.Group, int64(k.Epoch))
 	})
+}
+
+// waitingStep bounds how many pushes that wait are wrapped anew by one commit
+// group: each may be as long as push.max_payload.
+const waitingStep = 8
+
+// waitingRow is a row that may hold a wrapped push.
+type waitingRow struct {
+	id   int64
+	text []byte
+}
+
+func scanWaiting(r *sql.Rows, v *waitingRow) error { return r.Scan(&v.id, &v.text) }
+
+// rewrapWaiting goes through pushes that wait for their time, or for a job.
+// Indexes: primary keys.
+func (s *Store) rewrapWaiting(ctx context.Context, w push.Rewrapper) (int, error) {
+	scheduled, err := rewrapRows(ctx, s, waitingStep, func(t *tx, last *waitingRow) ([]waitingRow, error) {
+		rows, err := t.query(`SELECT id, content FROM envelope WHERE id > ? ORDER BY id LIMIT ?`+t.cfg.engine.forUpdate, last.id, waitingStep)
+		return collect(rows, err, scanWaiting)
+	}, func(t *tx, r *waitingRow) (bool, error) {
+		e, wrapped, err := decodeEnvelope(r.text)
+		if err != nil || wrapped == nil {
+			return false, err
+		}
+		if wrapped, err = w.Waiting(r.id, wrapped); err != nil || wrapped == nil {
+			return false, err
+		}
+		content, err := encodeEnvelope(e, wrapped)
+		return true, firstError(err, t.exec(`UPDATE envelope SET content = ? WHERE id = ?`, content, r.id))
+	})
+	if err != nil {
+		return scheduled, err
+	}
+	jobs, err := rewrapRows(ctx, s, waitingStep, func(t *tx, last *waitingRow) ([]waitingRow, error) {
+		rows, err := t.query(`SELECT job.id, body.msg FROM job JOIN body ON body.id = job.id WHERE job.id > ? ORDER BY job.id LIMIT ?`+t.cfg.engine.forUpdate, last.id, waitingStep)
+		return collect(rows, err, scanWaiting)
+	}, func(t *tx, r *waitingRow) (bool, error) {
+		wrapped, err := unmark(r.text)
+		if err != nil || wrapped == nil {
+			return false, err
+		}
+		if wrapped, err = w.Waiting(r.id, wrapped); err != nil || wrapped == nil {
+			return false, err
+		}
+		return true, t.exec(`UPDATE body SET msg = ? WHERE id = ?`, markWrapped(wrapped), r.id)
+	})
+	return scheduled + jobs, err
 }
 
 // rewrapRows reads rows after the last one, so many a commit group, until there

@@ -3,10 +3,13 @@ package store
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/sunzi-push/sunzi/crt"
 	"github.com/sunzi-push/sunzi/push"
+	"github.com/sunzi-push/sunzi/push/seal"
 )
 
 // wrapper has wrapping keys of these numbers; each has its number as all bytes.
@@ -23,6 +26,57 @@ func wrapper(t testing.TB, numbers ...byte) *crt.Wrapper {
 	return w
 }
 
+// Everything is wrapped under the new key, and then opens without the old one:
+// clients' keys, a group's secret, and pushes that wait.
+func TestRewrap(t *testing.T) {
+	onEngines(t, func(t *testing.T, cfg Config) {
+		s := openSealed(t, cfg, newSealing(t, 1))
+		ann, eve := s.join("ann", crt.KindCRT), s.join("eve", crt.KindAEAD)
+		s.member(ann, "room", true)
+		s.broadcast("room", "zero")
+		for i := range push.ExpandAbove {
+			if err := s.Register(t.Context(), push.ClientKey{ID: fmt.Sprint("other", i)}, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 2 * waitingStep {
+			e := s.secretive(fmt.Sprint(i), push.Target{Clients: []string{"ann"}})
+			e.Body, e.NotBefore = []byte(fmt.Sprint("late", i)), s.clock().Add(time.Hour)
+			s.accept(e)
+		}
+		e := s.secretive("all", push.Target{All: true})
+		e.Body, e.CollapseKey, e.Seal = []byte("all"), "", push.SealAuto
+		s.accept(e)
+
+		count := &seal.Counter{Wrapper: wrapper(t, 1, 2)}
+		want := Rewrapped{Clients: 2, Channels: 1, Waiting: 2*waitingStep + 1}
+		if n, err := s.Rewrap(t.Context(), count); err != nil || n != (Rewrapped{}) || count.Old != 2*waitingStep+4 {
+			t.Fatalf("counted %d, changed %+v, %v", count.Old, n, err)
+		}
+		if n, err := s.Rewrap(t.Context(), seal.Rewrapper{Wrapper: wrapper(t, 1, 2)}); err != nil || n != want {
+			t.Fatalf("%+v were wrapped anew, want %+v, %v", n, want, err)
+		}
+		count.Old = 0
+		if _, err := s.Rewrap(t.Context(), count); err != nil || count.Old != 0 {
+			t.Fatalf("%d are left, %v", count.Old, err)
+		}
+
+		id, err := crt.NewIdentity(bytes.Repeat([]byte{1}, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealing := seal.New(seal.Config{Identity: id, Wrapper: wrapper(t, 2), Encode: encodePlain, Slots: 4})
+		t.Cleanup(sealing.Close)
+		again := openSealed(t, s.reopen(cfg), sealing)
+		again.send("one", push.SealAuto, ann, eve)
+		again.broadcast("room", "two")
+		again.expand()
+		again.release(time.Hour)
+		again.want(eve, "one all")
+		again.want(ann, fmt.Sprintf("zero one two all 5-%d:collapsed late%d", 2*waitingStep+3, 2*waitingStep-1))
+	})
+}
+
 // noted is a rewrapper that gives every group's secret another form.
 type noted struct {
 	push.Rewrapper
@@ -32,6 +86,8 @@ type noted struct {
 }
 
 func (n *noted) Member(*push.SealMember) ([]byte, error) { return nil, nil }
+
+func (n *noted) Waiting(int64, []byte) ([]byte, error) { return nil, nil }
 
 func (n *noted) Channel(k *push.SealChannel) ([]byte, error) {
 	n.groups, n.secrets = append(n.groups, k.Group), append(n.secrets, k.Secret)

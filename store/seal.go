@@ -9,9 +9,7 @@ package store
 // locks are taken in the order clients, shards.
 
 import (
-	"bytes"
 	"database/sql"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -334,32 +332,4 @@ func (t *tx) sealAlone(r *entryRow) error {
 	t.framed(r, &f)
 	t.keepFrame(&f)
 	return nil
-}
-
-// wrappedMark begins a body that waits wrapped, and then is in base64: bodies in
-// clear are JSON objects.
-const wrappedMark = "wrapped:"
-
-// wrap is a body as it waits for its push to be placed.
-func (t *tx) wrap(id int64, body []byte) string {
-	if t.cfg.Sealer == nil {
-		return string(body)
-	}
-	return wrappedMark + base64.StdEncoding.EncodeToString(t.cfg.Sealer.Wrap(id, body))
-}
-
-// unwrap is the reverse.
-func (t *tx) unwrap(id int64, kept []byte) (body []byte, wrapped bool, err error) {
-	text, wrapped := bytes.CutPrefix(kept, []byte(wrappedMark))
-	if !wrapped {
-		return kept, false, nil
-	}
-	if t.cfg.Sealer == nil {
-		return nil, true, errNoSealer
-	}
-	b, err := base64.StdEncoding.AppendDecode(nil, text)
-	if err == nil {
-		b, err = t.cfg.Sealer.Unwrap(id, b)
-	}
-	return b, true, err
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/sunzi-push/sunzi/crt"
 	"github.com/sunzi-push/sunzi/push"
-	"github.com/sunzi-push/sunzi/push/seal"
 )
 
 func TestKeyPeriodsGoOn(t *testing.T) {
@@ -168,28 +166,6 @@ func TestWithoutTheWrappingKeyNothingIsSealed(t *testing.T) {
 		t.Error("a push was sealed with keys that can't be read")
 	}
 	other.want(ann, "one")
-}
-
-func TestRewrap(t *testing.T) {
-	onEngines(t, func(t *testing.T, cfg Config) {
-		s := openSealed(t, cfg, newSealing(t, 1))
-		ann, eve := s.join("ann", crt.KindCRT), s.join("eve", crt.KindAEAD)
-		next := wrapper(t, 2)
-		n, err := s.Rewrap(t.Context(), seal.Rewrapper{Wrapper: wrapper(t, 1, 2)})
-		if err != nil || n.Clients != 2 {
-			t.Fatalf("%+v were wrapped anew, %v", n, err)
-		}
-		id, err := crt.NewIdentity(bytes.Repeat([]byte{1}, 32))
-		if err != nil {
-			t.Fatal(err)
-		}
-		sealing := seal.New(seal.Config{Identity: id, Wrapper: next, Encode: encodePlain, Slots: 4})
-		t.Cleanup(sealing.Close)
-		again := openSealed(t, s.reopen(cfg), sealing)
-		again.send("one", push.SealAuto, ann, eve)
-		again.want(ann, "one")
-		again.want(eve, "one")
-	})
 }
 
 // A node without sealing keys refuses what it can't seal, and takes nothing away

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 
@@ -24,6 +25,12 @@ func chainOwner(m *push.SealMember, period uint32) []byte {
 func channelOwner(k *push.SealChannel) []byte { return crt.ChannelOwner(uint64(k.ID), k.Epoch) }
 
 func bodyOwner(id int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
+
+// Blind implements [push.Sealer].
+func (s *Service) Blind(key push.ClientKey, text string) string {
+	sum := s.cfg.Identity.Blind(crt.NameHash(key.Realm, key.ID), []byte(text))
+	return "blind:" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
 
 // Rewrapper wraps what a store has under older wrapping keys under the newest:
 // a [push.Rewrapper]. Safe for concurrent use.
