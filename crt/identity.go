@@ -62,6 +62,22 @@ func ParseHello(b []byte) (Hello, error) {
 	return h, nil
 }
 
+// Check reports with [ErrHandshake] whether the client's keys are none, so that
+// [Identity.Answer] can't fail for them. It costs a key agreement.
+func (id *Identity) Check(h Hello) error {
+	e, err := ecdh.X25519().NewPublicKey(h.raw[52:84])
+	if err == nil {
+		_, err = id.key.ECDH(e) // all zero for whatever secret, or for none
+	}
+	if err == nil && h.Suite == X25519MLKEM768 {
+		_, err = mlkem.NewEncapsulationKey768(h.raw[helloSize:])
+	}
+	if err != nil {
+		return ErrHandshake
+	}
+	return nil
+}
+
 // Pending is a handshake whose client has not yet confirmed.
 type Pending struct {
 	chain   Chain

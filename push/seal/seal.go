@@ -119,6 +119,9 @@ func (s *Service) Begin(ctx context.Context, key push.ClientKey, hello []byte) (
 	if !s.Offers(kinds[h.Kind]) {
 		return nil, nil, push.Errorf(push.CodeInvalidField, "this server does not offer seal %q", kinds[h.Kind])
 	}
+	if err := s.cfg.Identity.Check(h); err != nil { // before anything is kept for it
+		return nil, nil, push.Errorf(push.CodeInvalidField, "seal_hello can't be answered: a key in it is none")
+	}
 	at, err := s.keys.Reserve(ctx, key, kinds[h.Kind], s.cfg.Bits, s.cfg.Slots)
 	if err != nil {
 		return nil, nil, err
@@ -131,7 +134,7 @@ func (s *Service) Begin(ctx context.Context, key push.ClientKey, hello []byte) (
 	}
 	welcome, pending, err := s.cfg.Identity.Answer(h, g, rand.Reader)
 	if err != nil {
-		return nil, nil, push.Errorf(push.CodeInvalidField, "seal_hello can't be answered: a key in it is none")
+		return nil, nil, fmt.Errorf("seal: a hello that was checked can't be answered: %w", err)
 	}
 	hs.pending = pending
 	return welcome, hs, nil
