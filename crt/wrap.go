@@ -1,7 +1,6 @@
 package crt
 
 import (
-	"crypto/cipher"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
@@ -11,18 +10,18 @@ import (
 // it. Immutable, and safe for concurrent use.
 type Wrapper struct {
 	newest uint32
-	keys   map[uint32]cipher.AEAD
+	keys   map[uint32]*xaes
 }
 
 // NewWrapper makes one of numbered keys of 32 bytes. It wraps under the highest
 // number, and unwraps under any.
 func NewWrapper(keys map[uint32][]byte) (*Wrapper, error) {
-	w := &Wrapper{keys: make(map[uint32]cipher.AEAD, len(keys))}
+	w := &Wrapper{keys: make(map[uint32]*xaes, len(keys))}
 	for n, k := range keys {
 		if len(k) != KeySize || allZero(k) {
 			return nil, fmt.Errorf("crt: wrapping key %d is not %d random bytes", n, KeySize)
 		}
-		w.keys[n] = aead([KeySize]byte(k))
+		w.keys[n] = newXAES([KeySize]byte(k))
 		w.newest = max(w.newest, n)
 	}
 	if len(keys) == 0 {
@@ -38,21 +37,41 @@ const (
 	LabelBody    = "CRT-BE/1 body"
 )
 
+// ChainOwner is whose a chain key is, and where it stands: a wrapped one that was
+// of another generation, key period or place does not open. Shard and Slot are
+// zero in kind aead.
+type ChainOwner struct {
+	Who                Who
+	Generation, Period uint32
+	Kind               Kind
+	Shard              uint64
+	Slot               uint16
+}
+
+// Bytes is the owner as Wrap takes it.
+func (o *ChainOwner) Bytes() []byte {
+	b := append(make([]byte, 0, len(o.Who)+19), o.Who[:]...)
+	b = binary.BigEndian.AppendUint32(b, o.Generation)
+	b = binary.BigEndian.AppendUint32(b, o.Period)
+	b = binary.BigEndian.AppendUint64(append(b, byte(o.Kind)), o.Shard)
+	return binary.BigEndian.AppendUint16(b, o.Slot)
+}
+
 // ChannelOwner is whose a channel's secret is.
 func ChannelOwner(channel uint64, epoch uint32) []byte {
 	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, channel), epoch)
 }
 
-const wrapHead = 4 + 12
+const wrapHead = 4 + xNonce
 
 // Wrap appends the wrapped secret to dst. owner says whose it is: nobody else's
 // unwraps.
 func (w *Wrapper) Wrap(dst []byte, label string, owner, secret []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, w.newest)
-	var nonce [12]byte
+	var nonce [xNonce]byte
 	rand.Read(nonce[:])
 	dst = append(dst, nonce[:]...)
-	return w.keys[w.newest].Seal(dst, nonce[:], secret, append([]byte(label), owner...))
+	return w.keys[w.newest].seal(dst, nonce[:], secret, append([]byte(label), owner...))
 }
 
 // Unwrap is the reverse. The error names the number of a key that is missing,
@@ -66,7 +85,7 @@ func (w *Wrapper) Unwrap(label string, owner, b []byte) ([]byte, error) {
 	if k == nil {
 		return nil, fmt.Errorf("crt: wrapping key %d is not there", n)
 	}
-	secret, err := k.Open(nil, b[4:wrapHead], b[wrapHead:], append([]byte(label), owner...))
+	secret, err := k.open(b[4:wrapHead], b[wrapHead:], append([]byte(label), owner...))
 	if err != nil {
 		return nil, ErrOpen
 	}

@@ -43,8 +43,10 @@ type Attachment struct {
 
 // Idempotency identifies a repeated request. Only hashes are kept.
 type Idempotency struct {
-	Key  [32]byte // SHA-256 of API key ID, a zero byte and the Idempotency-Key
-	Body [32]byte // SHA-256 of the request body (of the item, in a bulk push)
+	Key [32]byte // SHA-256 of API key ID, a zero byte and the Idempotency-Key
+	// Body is HMAC-SHA256 of a label and the request body (of the item, in a bulk
+	// push), keyed by the Idempotency-Key: its hash says nothing without that.
+	Body [32]byte
 }
 
 // Envelope is a push once accepted: validated, with ID and times. It is

@@ -108,10 +108,23 @@ type Sealer interface {
 	// reverse: whom it is for, and how it is to be sealed, is not known yet.
 	Wrap(id int64, body []byte) []byte
 	Unwrap(id int64, wrapped []byte) ([]byte, error)
+	// Blind answers what stands for a text of the client in the store, so that
+	// equal ones can be found by who cannot tell what they are: at most 64 bytes
+	// of ASCII.
+	Blind(key ClientKey, text string) string
 	// NewChannel fills in the secret of a channel's new epoch, wrapped.
 	NewChannel(k *SealChannel)
 	// Step answers the member's secret at the next key period.
 	Step(m *SealMember) ([]byte, error)
+}
+
+// Rewrapper wraps secrets as they are stored anew, under a newer key. Its methods
+// answer nil where the secret stays as it is.
+type Rewrapper interface {
+	Member(m *SealMember) ([]byte, error)
+	Channel(k *SealChannel) ([]byte, error)
+	// Waiting takes what [Sealer.Wrap] made for the push.
+	Waiting(id int64, wrapped []byte) ([]byte, error)
 }
 
 // SealGroup seals for one commit group.
@@ -143,6 +156,7 @@ type SealMember struct {
 	Client     ClientKey
 	Generation uint32
 	Period     uint32
+	Shard      int64 // with Slot only of SealCRT
 	Slot       int
 	Secret     []byte // wrapped
 }

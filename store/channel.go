@@ -303,7 +303,7 @@ func (s *Store) shardOf(ctx context.Context, key push.ClientKey) (*push.SealShar
 	if err != nil {
 		return nil, 0, ignoreNoRows(err)
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT realm, client_id, generation, slot, period, secret FROM seal_key WHERE shard = ? AND state = 1 ORDER BY slot`, sh.ID)
+	rows, err := tx.QueryContext(ctx, `SELECT realm, client_id, generation, shard, slot, period, secret FROM seal_key WHERE shard = ? AND state = 1 ORDER BY slot`, sh.ID)
 	sh.Members, err = collect(rows, err, scanMember)
 	return sh, slot, err
 }

@@ -9,9 +9,7 @@ package store
 // locks are taken in the order clients, shards.
 
 import (
-	"bytes"
 	"database/sql"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -243,7 +241,7 @@ func (t *tx) lockShard(id int64) (*push.SealShard, int64, error) {
 	if known := t.w.shards[id]; known != nil && known.Version == sh.Version {
 		return known, began, nil
 	}
-	rows, err := t.query(`SELECT realm, client_id, generation, slot, period, secret FROM seal_key WHERE shard = ? AND state = 1 ORDER BY slot`, id)
+	rows, err := t.query(`SELECT realm, client_id, generation, shard, slot, period, secret FROM seal_key WHERE shard = ? AND state = 1 ORDER BY slot`, id)
 	sh.Members, err = collect(rows, err, scanMember)
 	if err == nil {
 		t.w.keepShard(sh)
@@ -252,7 +250,7 @@ func (t *tx) lockShard(id int64) (*push.SealShard, int64, error) {
 }
 
 func scanMember(r *sql.Rows, m *push.SealMember) error {
-	return r.Scan(&m.Client.Realm, &m.Client.ID, &m.Generation, &m.Slot, &m.Period, &m.Secret)
+	return r.Scan(&m.Client.Realm, &m.Client.ID, &m.Generation, &m.Shard, &m.Slot, &m.Period, &m.Secret)
 }
 
 // shardsKept bounds the writer's cache: about 4 KiB each.
@@ -334,32 +332,4 @@ func (t *tx) sealAlone(r *entryRow) error {
 	t.framed(r, &f)
 	t.keepFrame(&f)
 	return nil
-}
-
-// wrappedMark begins a body that waits wrapped, and then is in base64: bodies in
-// clear are JSON objects.
-const wrappedMark = "wrapped:"
-
-// wrap is a body as it waits for its push to be placed.
-func (t *tx) wrap(id int64, body []byte) string {
-	if t.cfg.Sealer == nil {
-		return string(body)
-	}
-	return wrappedMark + base64.StdEncoding.EncodeToString(t.cfg.Sealer.Wrap(id, body))
-}
-
-// unwrap is the reverse.
-func (t *tx) unwrap(id int64, kept []byte) (body []byte, wrapped bool, err error) {
-	text, wrapped := bytes.CutPrefix(kept, []byte(wrappedMark))
-	if !wrapped {
-		return kept, false, nil
-	}
-	if t.cfg.Sealer == nil {
-		return nil, true, errNoSealer
-	}
-	b, err := base64.StdEncoding.AppendDecode(nil, text)
-	if err == nil {
-		b, err = t.cfg.Sealer.Unwrap(id, b)
-	}
-	return b, true, err
 }

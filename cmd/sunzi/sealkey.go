@@ -11,7 +11,7 @@ import (
 	"github.com/sunzi-push/sunzi/cmd/internal/config"
 	"github.com/sunzi-push/sunzi/cmd/internal/sealkeys"
 	"github.com/sunzi-push/sunzi/crt"
-	"github.com/sunzi-push/sunzi/push"
+	"github.com/sunzi-push/sunzi/push/seal"
 	"github.com/sunzi-push/sunzi/store"
 )
 
@@ -152,32 +152,6 @@ func rewrap(c *cobra.Command, cfg config.Config, st *store.Store) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := st.Rewrap(c.Context(), func(key push.ClientKey, secret []byte) ([]byte, error) {
-		if !w.Old(secret) {
-			return nil, nil
-		}
-		who := crt.NameHash(key.Realm, key.ID)
-		plain, err := w.Unwrap(crt.LabelChain, who[:], secret)
-		if err != nil {
-			return nil, fmt.Errorf("the keys of client %q can't be unwrapped: %w", key, err)
-		}
-		defer clear(plain)
-		return w.Wrap(nil, crt.LabelChain, who[:], plain), nil
-	})
-	if err != nil {
-		return n, err
-	}
-	m, err := st.RewrapChannels(c.Context(), func(k push.SealChannel) ([]byte, error) {
-		if !w.Old(k.Secret) {
-			return nil, nil
-		}
-		owner := crt.ChannelOwner(uint64(k.ID), k.Epoch)
-		plain, err := w.Unwrap(crt.LabelChannel, owner, k.Secret)
-		if err != nil {
-			return nil, fmt.Errorf("the secret of group %q can't be unwrapped: %w", k.Group, err)
-		}
-		defer clear(plain)
-		return w.Wrap(nil, crt.LabelChannel, owner, plain), nil
-	})
-	return n + m, err
+	n, err := st.Rewrap(c.Context(), seal.Rewrapper{Wrapper: w})
+	return n.Clients + n.Channels, err
 }

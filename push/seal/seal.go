@@ -10,7 +10,6 @@ package seal
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -120,6 +119,9 @@ func (s *Service) Begin(ctx context.Context, key push.ClientKey, hello []byte) (
 	if !s.Offers(kinds[h.Kind]) {
 		return nil, nil, push.Errorf(push.CodeInvalidField, "this server does not offer seal %q", kinds[h.Kind])
 	}
+	if err := s.cfg.Identity.Check(h); err != nil { // before anything is kept for it
+		return nil, nil, push.Errorf(push.CodeInvalidField, "seal_hello can't be answered: a key in it is none")
+	}
 	at, err := s.keys.Reserve(ctx, key, kinds[h.Kind], s.cfg.Bits, s.cfg.Slots)
 	if err != nil {
 		return nil, nil, err
@@ -132,7 +134,7 @@ func (s *Service) Begin(ctx context.Context, key push.ClientKey, hello []byte) (
 	}
 	welcome, pending, err := s.cfg.Identity.Answer(h, g, rand.Reader)
 	if err != nil {
-		return nil, nil, push.Errorf(push.CodeInvalidField, "seal_hello can't be answered: a key in it is none")
+		return nil, nil, fmt.Errorf("seal: a hello that was checked can't be answered: %w", err)
 	}
 	hs.pending = pending
 	return welcome, hs, nil
@@ -150,28 +152,29 @@ func (s *Service) Complete(ctx context.Context, key push.ClientKey, h push.Hands
 	}
 	// chain is not wiped on return: a store that ran out of time may still be at
 	// work, and would then keep, and seal for, a key of zeros.
-	who, up := crt.NameHash(key.Realm, key.ID), hs.pending.Up()
+	up := hs.pending.Up()
 	err = s.keys.Activate(ctx, key, hs.at, func(period uint32) ([]byte, error) {
 		c := chain
 		defer c.Wipe()
 		for c.Period < period {
 			c.Step()
 		}
-		return s.wrap(who, &c, up, hs.modulus), nil
+		m := &push.SealMember{Client: key, Generation: hs.at.Generation, Shard: hs.at.Shard, Slot: hs.at.Slot}
+		return s.wrap(m, &c, up, hs.modulus), nil
 	})
 	return hs.at.Generation, err
 }
 
 // wrap is how a member's secret is kept: its chain key, what it sends with, then
 // c (section 7).
-func (s *Service) wrap(who crt.Who, c *crt.Chain, up [crt.KeySize]byte, m *residue.Modulus) []byte {
+func (s *Service) wrap(of *push.SealMember, c *crt.Chain, up [crt.KeySize]byte, m *residue.Modulus) []byte {
 	secret := append(make([]byte, 0, 256), c.Key[:]...)
 	secret = append(secret, up[:]...)
 	if m != nil {
 		secret = m.AppendC(secret)
 	}
 	defer clear(secret)
-	return s.cfg.Wrapper.Wrap(nil, crt.LabelChain, who[:], secret)
+	return s.cfg.Wrapper.Wrap(nil, crt.LabelChain, chainOwner(of, c.Period), secret)
 }
 
 // unwrapped is a member's keys, in clear.
@@ -183,7 +186,7 @@ type unwrapped struct {
 // unwrap is the reverse.
 func (s *Service) unwrap(m *push.SealMember) (*unwrapped, error) {
 	who := crt.NameHash(m.Client.Realm, m.Client.ID)
-	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChain, who[:], m.Secret)
+	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChain, chainOwner(m, m.Period), m.Secret)
 	if err == nil && len(secret) < 2*crt.KeySize {
 		err = crt.ErrOpen
 	}
@@ -245,17 +248,17 @@ func (s *Service) Step(m *push.SealMember) ([]byte, error) {
 	}
 	defer mem.Chain.Wipe()
 	mem.Chain.Step()
-	return s.wrap(mem.Who, &mem.Chain, mem.up, mem.Modulus), nil
+	return s.wrap(m, &mem.Chain, mem.up, mem.Modulus), nil
 }
 
 // Wrap implements [push.Sealer].
 func (s *Service) Wrap(id int64, body []byte) []byte {
-	return s.cfg.Wrapper.Wrap(nil, crt.LabelBody, binary.BigEndian.AppendUint64(nil, uint64(id)), body)
+	return s.cfg.Wrapper.Wrap(nil, crt.LabelBody, bodyOwner(id), body)
 }
 
 // Unwrap implements [push.Sealer].
 func (s *Service) Unwrap(id int64, wrapped []byte) ([]byte, error) {
-	body, err := s.cfg.Wrapper.Unwrap(crt.LabelBody, binary.BigEndian.AppendUint64(nil, uint64(id)), wrapped)
+	body, err := s.cfg.Wrapper.Unwrap(crt.LabelBody, bodyOwner(id), wrapped)
 	if err != nil {
 		return nil, fmt.Errorf("seal: the body of push %d can't be read: %w", id, err)
 	}
@@ -265,12 +268,12 @@ func (s *Service) Unwrap(id int64, wrapped []byte) ([]byte, error) {
 // NewChannel implements [push.Sealer].
 func (s *Service) NewChannel(k *push.SealChannel) {
 	c := crt.NewChannelKey(uint64(k.ID), k.Epoch, k.Group)
-	k.Secret = s.cfg.Wrapper.Wrap(nil, crt.LabelChannel, crt.ChannelOwner(uint64(k.ID), k.Epoch), c.Secret[:])
+	k.Secret = s.cfg.Wrapper.Wrap(nil, crt.LabelChannel, channelOwner(k), c.Secret[:])
 	clear(c.Secret[:])
 }
 
 func (s *Service) channel(k *push.SealChannel) (*crt.ChannelKey, error) {
-	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChannel, crt.ChannelOwner(uint64(k.ID), k.Epoch), k.Secret)
+	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChannel, channelOwner(k), k.Secret)
 	if err == nil && len(secret) != crt.KeySize {
 		err = crt.ErrOpen
 	}
