@@ -22,6 +22,29 @@ type Sealed struct {
 	Prelude *Sealed
 }
 
+// Covers says which frames of mode crt go as covers to members of the shard that
+// they have nothing for (crt/SPEC.md, section 8.1).
+type Covers string
+
+const (
+	// CoverNone spares everybody frames that hold nothing for them: whoever
+	// sees the connections can tell whom a frame is for.
+	CoverNone Covers = "none"
+	// CoverDirect covers frames without a body, of which x is the whole.
+	CoverDirect Covers = "direct"
+	// CoverAll covers envelopes as well, body and all: g clients receive what
+	// is for one.
+	CoverAll Covers = "all"
+)
+
+// Known reports whether it is one of the three.
+func (c Covers) Known() bool { return c == CoverNone || c == CoverDirect || c == CoverAll }
+
+// Covers reports whether members that the frame has nothing for get it.
+func (c Covers) Covers(s *Sealed) bool {
+	return c == CoverAll || c == CoverDirect && s.Body == nil
+}
+
 // CoverListener is a [CommitListener] that also hears of covers: members of a
 // shard that a frame has no message for get it as well, so that nobody can tell
 // for whom it is. It must not block.

@@ -125,7 +125,7 @@ func (t *tx) sealShard(id int64, entries []int) error {
 			t.framed(&t.entries[entries[n]], f)
 		}
 		t.keepFrame(f)
-		if !t.cfg.NoCovers {
+		if t.cfg.Covers.Covers(f.Sealed) {
 			t.cover(sh, f, items)
 		}
 	}
