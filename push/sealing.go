@@ -47,14 +47,21 @@ func (c Covers) Covers(s *Sealed) bool {
 
 // CoverListener is a [CommitListener] that also hears of covers: members of a
 // shard that a frame has no message for get it as well, so that nobody can tell
-// for whom it is. It must not block.
+// for whom it is. It must not block, and may keep both arguments.
 type CoverListener interface {
 	Covered(m *Message, to []ClientKey)
 }
 
-// Covered implements [CoverListener]: sessions of this node get the frame where
-// they are live. A cover that is dropped is not missed.
+// Covered implements [CoverListener]: live sessions get the frame, wherever they
+// are. A cover that is dropped is not missed.
 func (s *Service) Covered(m *Message, to []ClientKey) {
+	s.CoverHere(m, to)
+	s.elsewhere.Cover(m, to)
+}
+
+// CoverHere hands the frame to the sessions of this node: it is what another
+// node's Covered asks. It does not block.
+func (s *Service) CoverHere(m *Message, to []ClientKey) {
 	for _, key := range to {
 		for _, session := range s.sessions.Of(key) {
 			if session.Live(m) {

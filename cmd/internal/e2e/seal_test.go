@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	bigendian "encoding/binary"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os/exec"
@@ -249,6 +250,44 @@ func TestSealedMessagesOnTwoNodes(t *testing.T) {
 	if same == 0 {
 		t.Error("no frame went to two members")
 	}
+}
+
+// All members of a shard get a frame, on whatever node they are and whichever
+// took the push.
+func TestCoversReachMembersOnOtherNodes(t *testing.T) {
+	file, public := sealKeys(t)
+	n := together(t, append(quick, "SUNZI_SEAL_KEY_FILE="+file)...)
+	a, b := n.start(), n.start()
+	ann, bob := newSealer(t, a, "ann", wsclient.SealCRT, public), newSealer(t, b, "bob", wsclient.SealCRT, public)
+	endAnn, endBob := ann.connect(a), bob.connect(b)
+	for _, taker := range []*server{a, b} {
+		before := len(inCommon(ann, bob))
+		// A cover is lost while the nodes do not know each other's clients yet.
+		eventually(t, "a cover of the push at "+taker.addr(), func() bool {
+			taker.must(t, request{method: "POST", path: "/v1/push", body: pushTo("ann", "x")}, nil)
+			return len(inCommon(ann, bob)) > before
+		})
+	}
+	endAnn()
+	endBob()
+	if len(bob.texts) > 0 || bob.stats.Covers < 2 || ann.stats.DecryptFailed+bob.stats.DecryptFailed > 0 {
+		t.Errorf("bob handled %v, and has %+v; ann has %+v", bob.texts, bob.stats, ann.stats)
+	}
+}
+
+// inCommon are the frames that both got, byte for byte.
+func inCommon(x, y *sealer) (same [][16]byte) {
+	y.wire.mu.Lock()
+	theirs := maps.Clone(y.wire.frames)
+	y.wire.mu.Unlock()
+	x.wire.mu.Lock()
+	defer x.wire.mu.Unlock()
+	for id, sum := range x.wire.frames {
+		if theirs[id] == sum {
+			same = append(same, id)
+		}
+	}
+	return same
 }
 
 func TestWhoPinnedAnotherServerGetsNothing(t *testing.T) {
