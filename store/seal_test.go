@@ -189,7 +189,7 @@ func TestASealedDeadLetterStays(t *testing.T) {
 		if err := s.Ack(t.Context(), []push.Ack{{Client: ann.key, Seq: 1, Failed: []push.FailedEntry{{Seq: 1, Code: -1}}, At: time.Now()}}); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := s.Redrive(t.Context(), ann.key, nil); n != 0 || !push.HasCode(err, push.CodeInvalidField) {
+		if n, err := s.Redrive(t.Context(), ann.key, nil); n != 0 || !push.HasCode(err, push.CodeInvalidField) || !strings.Contains(err.Error(), "POST /v1/push") {
 			t.Errorf("redrove %d, %v", n, err)
 		}
 		p, err := s.History(t.Context(), ann.key, push.HistoryQuery{PageQuery: push.PageQuery{Limit: 10}})

@@ -338,6 +338,23 @@ func TestKeysThatAreLost(t *testing.T) {
 	}
 }
 
+// A sealed dead letter can't be placed again, and the answer says what can be
+// done.
+func TestASealedDeadLetterHasToBePushedAnew(t *testing.T) {
+	s := start(t, t.TempDir(), "127.0.0.1:0")
+	ann := newSealer(t, s, "ann", wsclient.SealCRT, s.SealKey)
+	ann.connect(s)()
+	s.must(t, request{method: "POST", path: "/v1/push", body: pushTo("ann", "x")}, nil)
+	s.as(ann.token).must(t, request{method: "POST", path: "/v1/ack", body: map[string]any{
+		"seq": "1", "failed": []any{map[string]any{"seq": "1", "code": 7}},
+	}}, nil)
+	eventually(t, "redriving is refused", func() bool { // once the ack is written
+		ans, err := s.do(t.Context(), request{method: "POST", path: "/v1/clients/ann/redrive", body: map[string]any{}})
+		return err == nil && ans.status == http.StatusBadRequest && bytes.Contains(ans.body, []byte("invalid_field")) &&
+			bytes.Contains(ans.body, []byte("push their content anew (POST /v1/push)"))
+	})
+}
+
 // Broadcasts to a group are one frame for all its members, on whatever node; a
 // member that was away gets the secrets that it needs before the messages.
 func TestSealedBroadcasts(t *testing.T) {
