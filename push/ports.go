@@ -156,7 +156,9 @@ type Pushes interface {
 	Cancel(ctx context.Context, realm *string, id int64) ([]Placement, error)
 	History(ctx context.Context, key ClientKey, q HistoryQuery) (HistoryPage, error)
 	// Redrive places the dead letters again, at new sequences; no seqs
-	// means all. It answers how many; CodeMailboxFull where none fits.
+	// means all. It answers how many; CodeMailboxFull where none fits. Sealed
+	// ones stay, since their place is inside the seal: CodeInvalidField where
+	// there are no others.
 	Redrive(ctx context.Context, key ClientKey, seqs []uint64) (int, error)
 }
 

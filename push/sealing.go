@@ -22,16 +22,46 @@ type Sealed struct {
 	Prelude *Sealed
 }
 
+// Covers says which frames of mode crt go as covers to members of the shard that
+// they have nothing for (crt/SPEC.md, section 8.1).
+type Covers string
+
+const (
+	// CoverNone spares everybody frames that hold nothing for them: whoever
+	// sees the connections can tell whom a frame is for.
+	CoverNone Covers = "none"
+	// CoverDirect covers frames without a body, of which x is the whole.
+	CoverDirect Covers = "direct"
+	// CoverAll covers envelopes as well, body and all: g clients receive what
+	// is for one.
+	CoverAll Covers = "all"
+)
+
+// Known reports whether it is one of the three.
+func (c Covers) Known() bool { return c == CoverNone || c == CoverDirect || c == CoverAll }
+
+// Covers reports whether members that the frame has nothing for get it.
+func (c Covers) Covers(s *Sealed) bool {
+	return c == CoverAll || c == CoverDirect && s.Body == nil
+}
+
 // CoverListener is a [CommitListener] that also hears of covers: members of a
 // shard that a frame has no message for get it as well, so that nobody can tell
-// for whom it is. It must not block.
+// for whom it is. It must not block, and may keep both arguments.
 type CoverListener interface {
 	Covered(m *Message, to []ClientKey)
 }
 
-// Covered implements [CoverListener]: sessions of this node get the frame where
-// they are live. A cover that is dropped is not missed.
+// Covered implements [CoverListener]: live sessions get the frame, wherever they
+// are. A cover that is dropped is not missed.
 func (s *Service) Covered(m *Message, to []ClientKey) {
+	s.CoverHere(m, to)
+	s.elsewhere.Cover(m, to)
+}
+
+// CoverHere hands the frame to the sessions of this node: it is what another
+// node's Covered asks. It does not block.
+func (s *Service) CoverHere(m *Message, to []ClientKey) {
 	for _, key := range to {
 		for _, session := range s.sessions.Of(key) {
 			if session.Live(m) {

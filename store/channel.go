@@ -10,7 +10,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -50,11 +49,6 @@ type openChannel struct {
 // generationChannel stands in an entry whose frame opens under a channel's
 // secret, not the client's own.
 const generationChannel = -1
-
-// channelMode is what a channel frame's header has as its mode.
-const channelMode = 4
-
-func isChannel(head []byte) bool { return head[3] == channelMode }
 
 // sealBroadcasts seals the group's broadcasts, in the order of their pushes.
 func (t *tx) sealBroadcasts(all map[broadcast][]int) error {
@@ -119,12 +113,18 @@ func (t *tx) rekey(k *openChannel, shard int64, entries []int, sealed *push.Seal
 // placed others of it, or sealed now. Indexes: primary keys.
 func (t *tx) broadcastFrame(k *openChannel, m *push.Message) (*push.Sealed, error) {
 	id := push.ChannelFrameID(k.ID, m.ID)
-	sealed := &push.Sealed{Channel: true, ChannelID: uint64(k.ID), Epoch: k.Epoch}
-	found, err := t.row(`SELECT head FROM seal_frame WHERE id = ?`, []any{id[:]}, &sealed.Head)
-	if err == nil && found {
-		_, err = t.row(`SELECT body FROM seal_body WHERE hash = ?`, []any{bodyHash(sealed.Head)}, &sealed.Body)
+	var head []byte
+	found, err := t.row(`SELECT head FROM seal_frame WHERE id = ?`, []any{id[:]}, &head)
+	if err != nil {
+		return nil, err
 	}
-	if err != nil || found {
+	if found {
+		sealed, err := push.RestoreSealed(head)
+		if err != nil {
+			return nil, err
+		}
+		hash := sealed.BodyHash()
+		_, err = t.row(`SELECT body FROM seal_body WHERE hash = ?`, []any{hash[:]}, &sealed.Body)
 		return sealed, err
 	}
 	f, err := t.sealing.Channel(&k.SealChannel, m)
@@ -313,11 +313,4 @@ func ignoreNoRows(err error) error {
 		return nil
 	}
 	return err
-}
-
-// channelFrame fills in what the frame's header says of its channel.
-func channelFrame(s *push.Sealed) {
-	if s.Channel = isChannel(s.Head); s.Channel {
-		s.ChannelID, s.Epoch = binary.BigEndian.Uint64(s.Head[4:]), binary.BigEndian.Uint32(s.Head[12:])
-	}
 }

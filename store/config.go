@@ -40,9 +40,9 @@ type Config struct {
 	// Sealer seals what is pushed to sealing clients. Nil refuses that such a
 	// client is pushed to, which only a server that was set up to seal has.
 	Sealer push.Sealer
-	// NoCovers spares members of a shard the frames that hold nothing for them:
-	// whoever sees the connections can tell then whom a frame is for.
-	NoCovers bool
+	// Covers says which frames go to the members of a shard that they hold
+	// nothing for. Empty is [push.CoverDirect].
+	Covers push.Covers
 	// Listener hears of what was placed; see [Store.SetListener].
 	Listener push.CommitListener
 	// Log gets what no caller is told: commit groups that had to be tried
@@ -95,6 +95,12 @@ func (c Config) withDefaults() (Config, error) {
 	case SyncFull, SyncNormal, SyncOff:
 	default:
 		return c, fmt.Errorf("store: sync is %q, and must be full, normal or off", c.Sync)
+	}
+	if c.Covers == "" {
+		c.Covers = push.CoverDirect
+	}
+	if !c.Covers.Known() {
+		return c, fmt.Errorf("store: covers are %q, and must be none, direct or all", c.Covers)
 	}
 	if c.Limits == (push.Config{}) {
 		c.Limits = push.DefaultConfig()

@@ -36,7 +36,7 @@ func (s *Store) Redrive(ctx context.Context, key push.ClientKey, seqs []uint64) 
 			continue
 		}
 		if sealed && done == 0 && !full {
-			return 0, push.Errorf(push.CodeInvalidField, "the dead letters of client %q are sealed, and can't be placed again: push their content anew", key.ID)
+			return 0, push.Errorf(push.CodeInvalidField, "the dead letters of client %q are sealed, with their places inside the seal, and can't be placed again: push their content anew (POST /v1/push)", key.ID)
 		}
 		if full && done == 0 {
 			return 0, push.Errorf(push.CodeMailboxFull, "the mailbox of client %q is full: its dead letters stay as they are", key.ID)

@@ -123,7 +123,7 @@ func (t *tx) sealShard(id int64, entries []int) error {
 			t.framed(&t.entries[entries[n]], f)
 		}
 		t.keepFrame(f)
-		if !t.cfg.NoCovers {
+		if t.cfg.Covers.Covers(f.Sealed) {
 			t.cover(sh, f, items)
 		}
 	}
@@ -164,39 +164,34 @@ func (t *tx) hearSealed(r *entryRow, s *push.Sealed) {
 	t.hear(m, []push.Placement{{Client: r.key, Seq: r.seq}})
 }
 
-// frameRow is one row of seal_frame, bodyRows those of seal_body.
+// frameRow is one row of seal_frame, and of seal_body where it has a body.
 type frameRow struct {
-	id   []byte
-	head []byte
-	body []byte
+	id     []byte
+	sealed *push.Sealed
 }
 
 func (t *tx) keepFrame(f *push.SealedFrame) {
-	t.frames = append(t.frames, frameRow{f.ID[:], f.Sealed.Head, f.Sealed.Body})
+	t.frames = append(t.frames, frameRow{f.ID[:], f.Sealed})
 }
-
-// bodyHash is where a frame's header has its body's hash (crt/SPEC.md, section
-// 5).
-func bodyHash(head []byte) []byte { return head[44:76] }
 
 func (t *tx) flushFrames() error {
 	at := unixMS(t.now)
 	args := make([]any, 0, 3*len(t.frames))
 	var bodies []any
 	for _, f := range t.frames {
-		args = append(args, f.id, f.head, at)
-		if f.body == nil {
+		args = append(args, f.id, f.sealed.Head, at)
+		if f.sealed.Body == nil {
 			continue
 		}
-		hash := bodyHash(f.head)
-		if _, there := t.sealedBodies[[32]byte(hash)]; there {
+		hash := f.sealed.BodyHash()
+		if _, there := t.sealedBodies[hash]; there {
 			continue
 		}
 		if t.sealedBodies == nil {
 			t.sealedBodies = make(map[[32]byte]struct{})
 		}
-		t.sealedBodies[[32]byte(hash)] = struct{}{}
-		bodies = append(bodies, hash, f.body, at)
+		t.sealedBodies[hash] = struct{}{}
+		bodies = append(bodies, hash[:], f.sealed.Body, at)
 	}
 	t.frames = t.frames[:0]
 	if err := t.insert(`INSERT INTO seal_body (hash, body, sent) VALUES `, 3, bodies); err != nil {

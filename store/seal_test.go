@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -41,6 +42,7 @@ func TestSealedMailboxes(t *testing.T) {
 // Who has nothing in a frame gets it too, and finds that there is nothing.
 func TestOthersOfTheShardGetCovers(t *testing.T) {
 	onEngines(t, func(t *testing.T, cfg Config) {
+		cfg.Covers = push.CoverAll
 		s := openSealed(t, cfg, newSealing(t, 1))
 		ann, bob, eve := s.join("ann", crt.KindCRT), s.join("bob", crt.KindCRT), s.join("eve", crt.KindAEAD)
 		s.send("one", push.SealAuto, ann)
@@ -55,19 +57,28 @@ func TestOthersOfTheShardGetCovers(t *testing.T) {
 				t.Errorf("a cover opens as %q", got)
 			}
 		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if cfg.Path == "" {
-			return
-		}
-		cfg.NoCovers = true
-		bare := openSealed(t, cfg, newSealing(t, 1))
-		bare.send("two", push.SealAuto, ann)
-		if len(bare.covers["bob"]) != 0 {
-			t.Error("a cover although there are to be none")
-		}
 	})
+}
+
+// What is covered is a choice: what has a body costs everybody its bytes.
+func TestCoversAreAsConfigured(t *testing.T) {
+	for covers, want := range map[push.Covers]int{"": 1, push.CoverNone: 0, push.CoverDirect: 1, push.CoverAll: 2} {
+		t.Run(string(covers), func(t *testing.T) {
+			onEngines(t, func(t *testing.T, cfg Config) {
+				cfg.Covers = covers
+				s := openSealed(t, cfg, newSealing(t, 1))
+				ann, _ := s.join("ann", crt.KindCRT), s.join("bob", crt.KindCRT)
+				s.send("one", push.SealAuto, ann)
+				s.send(long, push.SealAuto, ann)
+				if got := s.covers["bob"]; len(got) != want || want == 1 && got[0].Sealed.Body != nil {
+					t.Errorf("%d covers, want %d", len(got), want)
+				}
+			})
+		})
+	}
+	if _, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "db"), Covers: "true"}); err == nil || !strings.Contains(err.Error(), "none, direct or all") {
+		t.Errorf("an unknown word: %v", err)
+	}
 }
 
 func TestABodyIsKeptOnceForAllShards(t *testing.T) {
@@ -98,7 +109,7 @@ func TestASealedDeadLetterStays(t *testing.T) {
 		if err := s.Ack(t.Context(), []push.Ack{{Client: ann.key, Seq: 1, Failed: []push.FailedEntry{{Seq: 1, Code: -1}}, At: time.Now()}}); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := s.Redrive(t.Context(), ann.key, nil); n != 0 || !push.HasCode(err, push.CodeInvalidField) {
+		if n, err := s.Redrive(t.Context(), ann.key, nil); n != 0 || !push.HasCode(err, push.CodeInvalidField) || !strings.Contains(err.Error(), "POST /v1/push") {
 			t.Errorf("redrove %d, %v", n, err)
 		}
 		p, err := s.History(t.Context(), ann.key, push.HistoryQuery{PageQuery: push.PageQuery{Limit: 10}})

@@ -149,7 +149,7 @@ type Seal struct {
 	Keys    Secret   `koanf:"keys" doc:"The text of such a file instead, best from the environment."`
 	Modes   []string `koanf:"modes" doc:"What clients may ask for: crt (one x for all of a shard), aead (each client's own). Empty: nothing is offered; what waits sealed is still delivered."`
 	Bits    int      `koanf:"bits" doc:"Width of a slot of crt: 512, 1024 or 2048. Wider holds longer messages without a body of their own (38, 102, 230 bytes) and makes frames longer. The same on every node; keys of another width have to be made anew."`
-	Cover   bool     `koanf:"cover" doc:"Send every frame of crt to all connected clients of its shard, so that nobody can tell whom it is for. Off saves those bytes."`
+	Cover   string   `koanf:"cover" doc:"Which frames of crt go to all connected clients of their shard, so that the frame does not tell whom it is for: direct, those that are all slots, of the same size whatever is in them; all, also those with a body, which then goes to all of the shard: slots times the bytes; none, which saves them."`
 	Slots   int      `koanf:"slots" doc:"Clients that share one x, 1 to 1024, bits times slots up to 524288. More hide among more, and each gets longer frames."`
 }
 
@@ -225,7 +225,7 @@ func Default() Config {
 			Issuer: a.Issuer, Audience: a.Audience, TTL: a.TTL, MaxTTL: 366 * 24 * time.Hour,
 			RefreshAge: a.RefreshAge, Grace: a.Grace, Leeway: a.Leeway,
 		},
-		Seal: Seal{Modes: []string{"crt", "aead"}, Cover: true, Bits: 512, Slots: 16},
+		Seal: Seal{Modes: []string{"crt", "aead"}, Cover: "direct", Bits: 512, Slots: 16},
 		Store: Store{
 			Sync: "full", Timeout: 4 * time.Second, Queue: 4096, Connections: 4, OfflineKeep: time.Hour,
 		},

@@ -142,6 +142,8 @@ func TestProblemsAreToldTogetherAndByName(t *testing.T) {
 		"bad bool":         {"", []string{"SUNZI_HTTP_ECHO=maybe"}, []string{`"maybe" is not true or false`}},
 		"no YAML":          {"a: [\n", nil, []string{"is no valid YAML", "line"}},
 		"twice":            {"listen: a:1\nlisten: b:2\n", nil, []string{"is no valid YAML", "listen"}},
+		"cover as it was":  {"seal: {cover: true}\n", nil, []string{`seal.cover: is "true"; take none, direct or all (what was true is all`}},
+		"cover, env":       {"", []string{"SUNZI_SEAL_COVER=false"}, []string{`seal.cover: is "false"; take none, direct or all`}},
 		"several limits":   {"listen: here\nhub: {per_client: 0}\npush: {overflow: burn, readers: 0}\n", nil, []string{`listen: "here" is no address`, "hub.per_client: is 0 and must be 1 to 1000", `push.overflow: is "burn"; take reject or drop`, "push.readers"}},
 	} {
 		_, err := Load(Sources{Base: base(), File: file(t, x.yaml), Environ: x.env})

@@ -146,6 +146,7 @@ func (c Config) checkTokens(p *checks) {
 func (c Config) checkSeal(p *checks) {
 	s := c.Seal
 	p.that(s.KeyFile == "" || s.Keys == "", "seal.keys", "is set beside seal.key_file; take one of both")
+	p.that(push.Covers(s.Cover).Known(), "seal.cover", "is %q; take none, direct or all (what was true is all, what was false is none)", s.Cover)
 	for _, m := range s.Modes {
 		p.that(m == string(push.SealCRT) || m == string(push.SealAEAD), "seal.modes", "has %q; take of crt and aead", m)
 	}
