@@ -160,6 +160,7 @@ type Store struct {
 	Sync        string        `koanf:"sync" doc:"When a commit is durable: full flushes before each answer; normal may lose the last answers at a power cut; off may lose the file."`
 	Timeout     time.Duration `koanf:"timeout" doc:"Longest time for one call to the store, waiting included. Beyond it a push is answered with 503 or 504. On MySQL it is also how long the locks of a node that stands still hold up others."`
 	Queue       int           `koanf:"queue" doc:"Writes that may wait for the next commit group; more wait at the door."`
+	Window      time.Duration `koanf:"window" doc:"How long the first push of a commit group waits for others to join it, up to 1s and half of store.timeout: fewer commits and larger sealing batches, for answers that come so much later. A group that is full goes at once; acks and handshakes alone do not wait. Zero: no waiting, the group is what came while the last one was written."`
 	Connections int           `koanf:"connections" doc:"Connections that read. More serve more replays at once and cost a few MiB each."`
 	OfflineKeep time.Duration `koanf:"offline_keep" doc:"How long an acked push of store=offline stays, unseen by history, so that its status can be asked for."`
 }

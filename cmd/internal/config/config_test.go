@@ -176,6 +176,7 @@ func TestValidateRefuses(t *testing.T) {
 		"cors.credentials":       func(c *Config) { c.CORS.Credentials, c.CORS.Origins = true, []string{"*"} },
 		"sse.queue":              func(c *Config) { c.SSE.Queue = 0 },
 		"hub.pong_timeout":       func(c *Config) { c.Hub.PongTimeout = c.Hub.Heartbeat * 2 },
+		"store.window":           func(c *Config) { c.Store.Window = c.Store.Timeout/2 + 1 },
 		"hub.drain":              func(c *Config) { c.Hub.Drain = c.HTTP.ShutdownTimeout },
 		"hub.message_burst":      func(c *Config) { c.Hub.MessageBurst = 0 },
 		"hub.outbound":           func(c *Config) { c.Hub.Outbound = c.Push.MaxPayload },

@@ -159,6 +159,7 @@ func (c Config) checkRest(p *checks) {
 	s := c.Store
 	p.that(slices.Contains([]string{"full", "normal", "off"}, s.Sync), "store.sync", "is %q; take full, normal or off", s.Sync)
 	within(p, "store.timeout", s.Timeout, time.Second/10, time.Minute)
+	within(p, "store.window", s.Window, 0, min(store.MaxWindow, s.Timeout/2))
 	within(p, "store.queue", s.Queue, 1, 1<<20)
 	within(p, "store.connections", s.Connections, 1, 256)
 	positive(p, "store.offline_keep", s.OfflineKeep)
