@@ -155,7 +155,9 @@ function gap({ from, to, reason }) {
 
 function stateChanged(e) {
   // What waits sealed needs its keys: only who has everything may do without.
-  $('seal').disabled = e.to !== 'CONNECTED';
+  // And who is not served without sealing may turn it on.
+  const needed = e.to === 'FAILED' && (e.code === 4009 || e.code === 4106);
+  $('seal').disabled = e.to !== 'CONNECTED' && !needed;
   const wait = e.retryInMs >= 1_000 ? `, trying again in ${duration(e.retryInMs)}` : '';
   showState(e.to, WORDS[e.to] + wait);
   if (e.to === 'CONNECTED') {

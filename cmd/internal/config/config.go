@@ -148,6 +148,7 @@ type Seal struct {
 	KeyFile string   `koanf:"key_file" doc:"File of the sealing keys, mode 0600: the identity that clients pin, and what wraps clients' keys in the database. Every node needs the same; who loses it loses what waits sealed. Empty: seal.keys in the data folder, made at the first start; with store.dsn: no sealing."`
 	Keys    Secret   `koanf:"keys" doc:"The text of such a file instead, best from the environment."`
 	Modes   []string `koanf:"modes" doc:"What clients may ask for: crt (one x for all of a shard), aead (each client's own). Empty: nothing is offered; what waits sealed is still delivered."`
+	Require bool     `koanf:"require" doc:"Nothing goes to a client in clear: a session that does not ask for one of seal.modes is closed with 4009, a push to a client without sealing keys is refused (no_key), and one that says seal=none as well. What was accepted before is delivered as it was accepted. The same on every node."`
 	Bits    int      `koanf:"bits" doc:"Width of a slot of crt: 512, 1024 or 2048. Wider holds longer messages without a body of their own (38, 102, 230 bytes) and makes frames longer. The same on every node; keys of another width have to be made anew."`
 	Cover   bool     `koanf:"cover" doc:"Send every frame of crt to all connected clients of its shard, so that nobody can tell whom it is for. Off saves those bytes."`
 	Slots   int      `koanf:"slots" doc:"Clients that share one x, 1 to 1024, bits times slots up to 524288. More hide among more, and each gets longer frames."`

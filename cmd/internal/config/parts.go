@@ -25,7 +25,7 @@ func (c Config) PushConfig() push.Config {
 		HeadSweep:  sweep,
 		DefaultTTL: u.DefaultTTL, HistoryRetention: u.HistoryRetention, MaxPayload: int(u.MaxPayload),
 		MailboxEntries: u.MailboxEntries, MailboxBytes: int64(u.MailboxBytes), Overflow: push.OverflowPolicy(u.Overflow),
-		IdempotencyWindow: u.IdempotencyWindow, AckFlush: u.AckFlush, Readers: u.Readers,
+		IdempotencyWindow: u.IdempotencyWindow, AckFlush: u.AckFlush, Readers: u.Readers, RequireSeal: c.Seal.Require,
 	}
 }
 
