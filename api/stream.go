@@ -165,9 +165,8 @@ func (s *stream) open(o opened) {
 		s.broken("mailbox not opened", o.err)
 		return
 	}
-	if o.Seal != "" && s.hello.Seal == "" {
-		// Its events would move the cursor over what the page can't read.
-		s.Close(push.CloseHelloTimeout, "this client has sealing keys: say seal and seal_held")
+	if no := o.Refusal; no != nil { // its events would move the cursor over what the page can't read
+		s.Close(no.Code, no.Reason)
 		return
 	}
 	s.incarnation = o.Incarnation

@@ -13,16 +13,19 @@ const (
 )
 
 // SealMode says how a push is sealed: as each client has chosen (auto), not at
-// all, or in a way that it requires. Who has no keys of that kind is refused then,
-// by name ([CodeNoSealKey]).
+// all, or in a way that it requires: by CRT, by AEAD, or whichever the client has
+// chosen (required). Who has no keys of that kind is refused then, by name
+// ([CodeNoSealKey]). Of a client it says what it wants: [SealNone], [SealCRT] or
+// [SealAEAD].
 type SealMode string
 
 // The seal modes.
 const (
-	SealAuto SealMode = "auto"
-	SealNone SealMode = "none"
-	SealCRT  SealMode = "crt"
-	SealAEAD SealMode = "aead"
+	SealAuto     SealMode = "auto"
+	SealNone     SealMode = "none"
+	SealRequired SealMode = "required"
+	SealCRT      SealMode = "crt"
+	SealAEAD     SealMode = "aead"
 )
 
 // Target is whom a push is for: exactly one of Clients, Group and All.

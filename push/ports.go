@@ -55,6 +55,8 @@ type Mailbox struct {
 	// and SealGeneration the newest generation of its keys, 0: none.
 	Seal           SealMode // empty: none
 	SealGeneration uint32
+	// Sealed is how many of Count are sealed, under whichever keys.
+	Sealed int
 	// SealLast is the highest generation that was ever given out, 0: none, so
 	// that there is nothing to be held.
 	SealLast uint32

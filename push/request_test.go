@@ -77,6 +77,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		{Request{Target: to("a"), Seal: "x"}, CodeInvalidField, "seal:"},
 		{Request{Target: to("a", "b"), Seal: SealCRT, Store: StoreNever}, CodeInvalidField, "seal:"},
 		{Request{Target: Target{All: true}, Seal: SealAEAD}, CodeInvalidField, "seal:"},
+		{Request{Target: Target{All: true}, Seal: SealRequired}, CodeInvalidField, "seal:"},
 		{Request{Target: to("a"), Attachment: &Attachment{URL: "/x"}}, CodeInvalidField, "attachment.url:"},
 		{Request{Target: to("a"), Attachment: &Attachment{URL: "https://x/", Size: -1}}, CodeInvalidField, "attachment.size:"},
 		{Request{Target: to("a"), Attachment: &Attachment{URL: "https://x/", Name: "a\x00"}}, CodeInvalidField, "attachment.name:"},
@@ -95,5 +96,26 @@ func TestDepthCountsNestingOutsideStrings(t *testing.T) {
 		if got := depth([]byte(data)); got != want {
 			t.Errorf("depth of %s is %d, want %d", data, got, want)
 		}
+	}
+}
+
+func TestWhereSealingIsRequiredEveryPushRequiresIt(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.RequireSeal = true
+	for asked, want := range map[SealMode]SealMode{
+		"": SealRequired, SealAuto: SealRequired, SealRequired: SealRequired, SealCRT: SealCRT, SealAEAD: SealAEAD,
+	} {
+		r := Request{Target: Target{Clients: []string{"a"}}, Seal: asked}
+		if err := r.Validate(cfg); err != nil || r.Seal != want {
+			t.Errorf("%q is taken as %q, %v; want %q", asked, r.Seal, err, want)
+		}
+	}
+	live := Request{Target: Target{All: true}}
+	if err := live.Validate(cfg); err != nil {
+		t.Errorf("a push that is never stored is refused: %v", err)
+	}
+	none := Request{Target: Target{Clients: []string{"a"}}, Seal: SealNone}
+	if err := none.Validate(cfg); err == nil || err.Code != CodeInvalidField || !strings.Contains(err.Message, "seal: this server requires") {
+		t.Errorf("none is answered %v", err)
 	}
 }

@@ -57,6 +57,8 @@ func (c *counter) sealKind(mode push.SealMode) (kind int, ok bool) {
 	switch mode {
 	case push.SealNone:
 		return sealNone, true
+	case push.SealRequired:
+		return c.seal, c.seal != sealNone
 	case push.SealCRT, push.SealAEAD:
 		return c.seal, c.seal == sealKinds[mode]
 	default: // auto

@@ -46,9 +46,9 @@ func (k *keyring) retire(from int) bool {
 	return some
 }
 
-// held are the generations, for hello.
+// held are the generations, for hello. Empty is a word too: that there are none.
 func (k *keyring) held() []uint32 {
-	var all []uint32
+	all := []uint32{}
 	for _, g := range k.gens {
 		if n := g.keys.Grant().Generation; !slices.Contains(all, n) {
 			all = append(all, n)

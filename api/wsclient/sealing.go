@@ -19,7 +19,11 @@ import (
 const (
 	SealCRT  = "crt"  // one x for the clients of a shard
 	SealAEAD = "aead" // frames of this client alone
+	SealNone = "none" // no more: the keys are given up, and what waits sealed is lost
 )
+
+// seals reports whether the client asks for sealing.
+func (c *Config) seals() bool { return c.Seal == SealCRT || c.Seal == SealAEAD }
 
 // Conditions of sealing that end a run.
 var (
@@ -28,6 +32,9 @@ var (
 	ErrNotSealed = errors.New("wsclient: the server does not seal, and plain messages are not allowed")
 	// ErrServerKey: the server's identity key is not [Config.ServerKey].
 	ErrServerKey = errors.New("wsclient: the server has another identity key than the one that is pinned")
+	// ErrSaySeal: the client has sealing keys from before, and Config.Seal is
+	// empty.
+	ErrSaySeal = errors.New("wsclient: what is pushed to this client is sealed: set Config.Seal as before, or to none to give its keys up")
 	// ErrUnopened is the error of [KindFailed] for a sealed message that could
 	// not be opened.
 	ErrUnopened = errors.New("wsclient: a sealed message did not open")
@@ -98,7 +105,7 @@ func (s *session) kind() crt.Kind {
 // nothing goes on: they would be overwritten.
 func (s *session) loadKeys(ctx context.Context, realm, clientID string) *ending {
 	key := storeKey(s.origin, realm, clientID)
-	if s.cfg.Seal == "" || clientID == "" || s.keys.key == key {
+	if !s.cfg.seals() || clientID == "" || s.keys.key == key {
 		return nil
 	}
 	fresh := keyring{who: crt.NameHash(realm, clientID), channels: new(crt.Ring)}
@@ -150,7 +157,7 @@ func (s *session) refuse(err error) *ending {
 // counts.
 func (s *session) checkSeal(ctx context.Context, w *wire.Welcome) *ending {
 	switch {
-	case s.cfg.Seal == "":
+	case !s.cfg.seals():
 		return nil
 	case w.Seal == "" && s.cfg.AllowPlain:
 		return s.loadKeys(ctx, w.Realm, w.ClientID) // for what was sealed before
@@ -177,7 +184,7 @@ func (s *session) checkSeal(ctx context.Context, w *wire.Welcome) *ending {
 // the next one.
 func (s *session) startSealing(w *wire.Welcome) *ending {
 	switch {
-	case s.cfg.Seal == "" || w.Seal == "":
+	case !s.cfg.seals() || w.Seal == "":
 		return nil
 	case !s.seal.usable:
 		return s.handshake()

@@ -25,7 +25,7 @@ func (c Config) PushConfig() push.Config {
 		HeadSweep:  sweep,
 		DefaultTTL: u.DefaultTTL, HistoryRetention: u.HistoryRetention, MaxPayload: int(u.MaxPayload),
 		MailboxEntries: u.MailboxEntries, MailboxBytes: int64(u.MailboxBytes), Overflow: push.OverflowPolicy(u.Overflow),
-		IdempotencyWindow: u.IdempotencyWindow, AckFlush: u.AckFlush, Readers: u.Readers,
+		IdempotencyWindow: u.IdempotencyWindow, AckFlush: u.AckFlush, Readers: u.Readers, RequireSeal: c.Seal.Require,
 	}
 }
 
@@ -59,7 +59,7 @@ func (c Config) StoreConfig() store.Config {
 	s := c.Store
 	out := store.Config{
 		DSN: string(s.DSN), Sync: store.Sync(s.Sync), Limits: c.PushConfig(),
-		Timeout: s.Timeout, QueueLength: s.Queue, ReadConnections: s.Connections, OfflineKeep: s.OfflineKeep,
+		Timeout: s.Timeout, QueueLength: s.Queue, Window: s.Window, ReadConnections: s.Connections, OfflineKeep: s.OfflineKeep,
 	}
 	if s.DSN == "" {
 		out.Path = c.StorePath()
