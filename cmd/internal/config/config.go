@@ -145,7 +145,7 @@ type Tokens struct {
 
 // Seal is how messages are sealed for clients that ask for it.
 type Seal struct {
-	KeyFile string   `koanf:"key_file" doc:"File of the sealing keys, mode 0600: the identity that clients pin, and what wraps clients' keys in the database. Every node needs the same; who loses it loses what waits sealed. Empty: seal.keys in the data folder, made at the first start; with store.dsn: no sealing."`
+	KeyFile string   `koanf:"key_file" doc:"File of the sealing keys, mode 0600: the identity that clients pin, and what wraps clients' keys in the database. Every node needs the same, and none starts without it once something is sealed: keep a copy. Empty: seal.keys in the data folder, made at the first start; with store.dsn: no sealing."`
 	Keys    Secret   `koanf:"keys" doc:"The text of such a file instead, best from the environment."`
 	Modes   []string `koanf:"modes" doc:"What clients may ask for: crt (one x for all of a shard), aead (each client's own). Empty: nothing is offered; what waits sealed is still delivered."`
 	Require bool     `koanf:"require" doc:"Nothing goes to a client in clear: a session that does not ask for one of seal.modes is closed with 4009, a push to a client without sealing keys is refused (no_key), and one that says seal=none as well. What was accepted before is delivered as it was accepted. The same on every node."`
