@@ -63,7 +63,7 @@ func (l *sealing) add(k *crt.Keys) {
 
 // held are the generations, for hello. Empty is a word too: that there are none.
 func (l *sealing) held() []uint32 {
-	all := []uint32{}
+	all := make([]uint32, 0, len(l.gens))
 	for _, g := range l.gens {
 		all = append(all, g.keys.Grant().Generation)
 	}

@@ -94,7 +94,7 @@ type Hub struct {
 	Loops          int           `koanf:"loops" doc:"Event loops. Zero: one for each processor that Go may use."`
 	Heartbeat      time.Duration `koanf:"heartbeat" doc:"Interval of WebSocket pings, spread over all connections. Shorter finds dead peers sooner and costs processor and radio time."`
 	PongTimeout    time.Duration `koanf:"pong_timeout" doc:"How long a peer may stay silent after a ping before it is closed with 4104."`
-	HelloWait      time.Duration `koanf:"hello_wait" doc:"How long a client may take to say hello. After it, it is served from the server's cursor."`
+	HelloWait      time.Duration `koanf:"hello_wait" doc:"How long a client may take to say hello. After it, it is served from the server's cursor, or closed with 4106 where it has sealing keys or seal.require is set."`
 	IdleTimeout    time.Duration `koanf:"idle_timeout" doc:"Close a connection on which nothing but heartbeats passed for so long, with 4105. Zero: never."`
 	UpgradeTimeout time.Duration `koanf:"upgrade_timeout" doc:"Longest time for checking credentials and answering an upgrade. Its headers are bounded by http.header_timeout."`
 	MessageTimeout time.Duration `koanf:"message_timeout" doc:"How long a started frame or message may take to arrive, over all its frames, before it is closed with 4107."`
