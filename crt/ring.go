@@ -31,6 +31,7 @@ func (r *Ring) AddChannel(k *ChannelKey) {
 	r.channels = slices.DeleteFunc(r.channels, func(o *ChannelKey) bool { return o.Channel == k.Channel && o.Epoch == k.Epoch })
 	r.channels = append(r.channels, k)
 	if len(r.channels) > MaxEpochs {
+		clear(r.channels[0].Secret[:])
 		r.channels = slices.Delete(r.channels, 0, 1)
 	}
 }
@@ -48,6 +49,20 @@ func (r *Ring) Retire() {
 		k.Wipe()
 	}
 	r.keys = r.keys[:min(1, len(r.keys))]
+}
+
+// RetireChannels forgets the channel secrets that keep is false of (section 5.3):
+// they are overwritten. It answers whether there were any.
+func (r *Ring) RetireChannels(keep func(*ChannelKey) bool) bool {
+	before := len(r.channels)
+	r.channels = slices.DeleteFunc(r.channels, func(k *ChannelKey) bool {
+		if keep(k) {
+			return false
+		}
+		clear(k.Secret[:])
+		return true
+	})
+	return len(r.channels) < before
 }
 
 // Opened is what a frame holds for the client. A cover has no message and no

@@ -265,6 +265,31 @@ test('after a reload the keys are still there: no handshake, and old frames open
   assert.deepEqual(b.sent('seal_hello'), []);
 });
 
+test('a secret that was not brought again is gone from the store after the replay', async () => {
+  const store = memoryKeys();
+  const kept = () => [...store.load(storeKey)].filter((r) => r.kind === 'channel').map((r) => [r.channel, r.epoch]);
+  let storeKey;
+  const sealKeys = { ...store, load: (key) => store.load((storeKey = key)) };
+  const a = await ready({ sealKeys });
+  const rooms = [[11n, 1], [11n, 2], [12n, 1]].map(([channel, epoch]) => ({ channel, epoch, name: 'room', secret: randomBytes(32) }));
+  for (const c of rooms) a.socket.sayBytes(a.sealer.rekey(a.shard, 1, c));
+  await a.seen(3);
+  assert.deepEqual(kept(), [[11n, 1], [11n, 2], [12n, 1]]);
+  a.socket.say({ type: 'replay_complete', seq: '0' });
+  await until(() => kept().length === 2, 'the earlier epoch is gone');
+  assert.deepEqual(kept(), [[11n, 2], [12n, 1]]);
+  a.socket.end(1006);
+  const b = sealing({ sealKeys });
+  Object.assign(b, { generation: 1, shard: a.shard });
+  await b.greet();
+  b.socket.sayBytes(b.sealer.rekey(b.shard, 1, rooms[2]));
+  await b.seen(1);
+  assert.equal(kept().length, 2);
+  b.socket.say({ type: 'replay_complete', seq: '0' });
+  await until(() => kept().length === 1, 'the other channel is gone');
+  assert.deepEqual(kept(), [[12n, 1]]);
+});
+
 test('keys of another client under the same key are passed over', async () => {
   const store = memoryKeys();
   const a = await ready({ sealKeys: store });

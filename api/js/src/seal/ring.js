@@ -99,9 +99,9 @@ export class Ring {
     return old;
   }
 
-  /** Forgets a channel's epochs before one; answers them. */
-  retireChannel(channel, epoch) {
-    const old = [...this.#channels.values()].filter((r) => r.channel === channel && r.epoch < epoch);
+  /** Forgets all secrets but those of these epochs, by channel; answers them. */
+  keepChannels(epochs) {
+    const old = [...this.#channels.values()].filter((r) => epochs.get(r.channel) !== r.epoch);
     for (const r of old) this.#channels.delete(`${r.channel} ${r.epoch}`);
     this.#ready.drop((name) => old.some((r) => name.startsWith(`${r.channel} ${r.epoch} `)));
     return old;
