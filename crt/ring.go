@@ -71,6 +71,10 @@ type Opened struct {
 	Seq     uint64      // of a message with a place
 	Message []byte      // the message, MessagePack (section 6); nil: none
 	Channel *ChannelKey // a rekey frame's, which the ring has taken
+	// Steps is how many key periods were stepped in vain, of a frame that did not
+	// open. Who opens what anybody may have sent bounds their sum by MaxSteps
+	// (section 4).
+	Steps uint64
 }
 
 // Open opens what came in one binary message: a frame, or a channel frame after
@@ -84,12 +88,15 @@ func (r *Ring) Open(b []byte) (Opened, error) {
 	if f.Mode == Channel {
 		return r.openChannel(&f, seq)
 	}
+	steps := uint64(0)
 	for _, k := range r.keys {
+		before := k.stepped
 		if o, err := r.openWith(k, &f); err == nil {
 			return o, nil
 		}
+		steps += k.stepped - before
 	}
-	return Opened{}, ErrOpen
+	return Opened{Steps: steps}, ErrOpen
 }
 
 func (r *Ring) openChannel(f *Frame, seq uint64) (Opened, error) {
@@ -104,8 +111,11 @@ func (r *Ring) openChannel(f *Frame, seq uint64) (Opened, error) {
 
 func (r *Ring) openWith(k *Keys, f *Frame) (Opened, error) {
 	if f.Mode == Down {
-		c, err := k.chain.at(f.Period)
-		if err != nil || k.modulus() != nil {
+		if k.modulus() != nil {
+			return Opened{}, ErrOpen
+		}
+		c, err := k.at(f.Period)
+		if err != nil {
 			return Opened{}, ErrOpen
 		}
 		defer c.Wipe()

@@ -76,6 +76,7 @@ type sealing struct {
 	sender   *crt.Sender          // seals what is sent; nil: it goes in clear
 	replayed bool                 // replay_complete has come
 	unopened uint64               // frames that did not open since the last place
+	vain     uint64               // key periods stepped for frames that did not open
 	marks    []mark               // not yet acked
 	last     mark
 	brought  map[uint64]uint32 // by channel, the epoch whose secret came last on this connection
@@ -297,6 +298,9 @@ func (s *session) frame(p []byte) *ending {
 	if !ok {
 		s.seal.unopened++
 		s.seals.failed.Add(1)
+		if s.seal.vain += o.Steps; s.seal.vain > crt.MaxSteps { // crt/SPEC.md section 4
+			return s.leave("frames that do not open cost too much")
+		}
 		return nil
 	}
 	s.seals.sealed.Add(1)

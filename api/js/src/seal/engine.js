@@ -5,7 +5,7 @@
 
 import { equal, OpenError } from './bytes.js';
 import { AEAD, Handshake } from './handshake.js';
-import { nameHash } from './keys.js';
+import { MAX_STEPS, nameHash } from './keys.js';
 import { toMessage } from './message.js';
 import { Keys, Ring } from './ring.js';
 import { Sender } from './up.js';
@@ -20,6 +20,12 @@ export class Engine {
   #marks = []; // { seq, under }: the first place that was opened under these keys
   #brought = new Map(); // channel -> the epoch whose secret came last on this connection
   #replayed = false;
+  #vain = 0; // key periods stepped on this connection for frames that did not open
+  #maxVain;
+
+  constructor(maxVain = MAX_STEPS) {
+    this.#maxVain = maxVain;
+  }
 
   /**
    * Begins a connection with the records kept of the client; others are passed
@@ -34,6 +40,7 @@ export class Engine {
     this.#marks = [];
     this.#brought.clear();
     this.#replayed = false;
+    this.#vain = 0;
     for (const r of records) {
       if (!equal(r.who, this.#who)) continue;
       if (r.kind === 'keys') this.#ring.add(new Keys(r));
@@ -57,17 +64,20 @@ export class Engine {
   }
 
   /**
-   * Opens one binary message: { failed } or { mode, seq, cover, channel, message,
-   * put, remove }. seq is null for what has no place. A frame that opens and holds
+   * Opens one binary message: { failed, costly } or { mode, seq, cover, channel, message,
+   * put, remove }. Costly says that failed ones have made more steps than a
+   * connection may (crt/SPEC.md section 4). seq is null for what has no place. A frame that opens and holds
    * no message has a seq and no message.
    */
   async open(bytes) {
     let o;
+    const before = this.#ring.steps;
     try {
       o = await this.#ring.open(bytes);
     } catch (error) {
       if (!(error instanceof OpenError)) throw error;
-      return { failed: true };
+      this.#vain += this.#ring.steps - before;
+      return { failed: true, costly: this.#vain > this.#maxVain };
     }
     const opened = { mode: o.mode, seq: o.seq || null, cover: !o.message && !o.channel, message: null, channel: null };
     if (o.channel) {

@@ -81,6 +81,11 @@ export class Ring {
     return this.#keys.splice(MAX_GENERATIONS);
   }
 
+  /** Key periods stepped so far, for whatever frame. */
+  get steps() {
+    return this.#keys.reduce((n, k) => n + k.chain.steps, 0);
+  }
+
   /** Adds a channel's secret; answers those given up for it. */
   addChannel(record) {
     const name = `${record.channel} ${record.epoch}`;

@@ -179,6 +179,7 @@ export class Sealing {
     const { bytes, failed = false, cover = false, seq: place = null, mode = null, channel: group = null, message } = opened;
     this.#count(opened);
     this.#hooks.emit('sealed', { bytes, place, cover, failed, mode, group });
+    if (opened.costly) return this.#hooks.drop('frames that do not open cost too much');
     if (failed) return this.#hooks.unopened();
     if (message) {
       Object.assign(message, { replayed: place !== null && this.#replaying, sealed: true });
