@@ -18,7 +18,8 @@ const (
 	confirms = 16
 )
 
-// MaxSteps is how many key periods a client steps for one frame (section 4).
+// MaxSteps is how many key periods a client steps for one frame, and how many on
+// one connection for frames that do not open (section 4).
 const MaxSteps = 1 << 16
 
 // ErrOpen is the one error of whatever does not open, for all causes: telling

@@ -83,8 +83,10 @@ type sealing struct {
 	sender   *crt.Sender          // seals what is sent; nil: it goes in clear
 	replayed bool                 // replay_complete has come
 	unopened uint64               // frames that did not open since the last place
+	vain     uint64               // key periods stepped for frames that did not open
 	marks    []mark               // not yet acked
 	last     mark
+	brought  map[uint64]uint32 // by channel, the epoch whose secret came last on this connection
 }
 
 // mark is where messages under other keys than before begin.
@@ -303,11 +305,15 @@ func (s *session) frame(p []byte) *ending {
 	if !ok {
 		s.seal.unopened++
 		s.seals.failed.Add(1)
+		if s.seal.vain += o.Steps; s.seal.vain > crt.MaxSteps { // crt/SPEC.md section 4
+			return s.leave("frames that do not open cost too much")
+		}
 		return nil
 	}
 	s.seals.sealed.Add(1)
 	switch {
 	case o.Channel != nil:
+		s.brought(o.Channel)
 		if err := s.saveKeys(); err != nil { // before a message that needs it can be acked
 			return s.keysFailed(err)
 		}
@@ -365,7 +371,40 @@ func (s *session) replayEnded(seq uint64) *ending {
 	if s.seal.unopened > 0 && seq >= s.next && !s.explained(seq+1) {
 		return s.leave("a hole in the sequence")
 	}
+	if s.retireChannels() {
+		s.saveFewer()
+	}
 	return nil
+}
+
+// brought notes the secret that a rekey frame brought.
+func (s *session) brought(k *crt.ChannelKey) {
+	if s.seal.brought == nil {
+		s.seal.brought = make(map[uint64]uint32)
+	}
+	s.seal.brought[k.Channel] = k.Epoch
+	s.retireChannels()
+}
+
+// retireChannels forgets, once the replay is over, all secrets of channels but
+// those that came last on this connection: the server brings any other again
+// before a message that needs it (api/wire/SPEC.md section 9).
+func (s *session) retireChannels() bool {
+	if !s.seal.replayed || s.keys.channels == nil {
+		return false
+	}
+	return s.keys.channels.RetireChannels(func(k *crt.ChannelKey) bool {
+		epoch, there := s.seal.brought[k.Channel]
+		return there && epoch == k.Epoch
+	})
+}
+
+// saveFewer saves what is left: where that fails more is kept than is needed, and
+// nothing is missing.
+func (s *session) saveFewer() {
+	if err := s.saveKeys(); err != nil {
+		s.notify(Event{Kind: KindSealKeys, Err: err})
+	}
 }
 
 // mark notes where messages under other keys begin.
@@ -399,10 +438,7 @@ func (s *session) forget(acked uint64) {
 		m.gen.keys.Forget(m.period)
 		changed = true
 	}
-	if !changed {
-		return
-	}
-	if err := s.saveKeys(); err != nil { // what is kept opens more than it should, and nothing less
-		s.notify(Event{Kind: KindSealKeys, Err: err})
+	if changed {
+		s.saveFewer()
 	}
 }
