@@ -35,7 +35,7 @@ func (p *product) times(x []word) {
 	}
 	clear(p.z)
 	addMul(p.z, p.r, x)
-	p.m.fold(p.r, p.z, p.t)
+	p.m.fold(p.r, p.z)
 }
 
 // negate makes it m minus itself.
