@@ -67,6 +67,17 @@ func (m *Modulus) AppendC(dst []byte) []byte {
 	return dst
 }
 
+// AppendBytes appends m itself, L/8 bytes big-endian.
+func (m *Modulus) AppendBytes(dst []byte) []byte {
+	var buf [maxLimbs]word
+	z := buf[:m.limbs()]
+	subFrom(z, m.c)
+	at := len(dst)
+	dst = append(dst, make([]byte, m.width/8)...)
+	storeBytes(dst[at:], z)
+	return dst
+}
+
 // Equal says that both are the same number.
 func (m *Modulus) Equal(other *Modulus) bool {
 	if m.width != other.width {
