@@ -264,7 +264,7 @@ func TestBatchNumbersAreNeverTakenTwice(t *testing.T) {
 
 func TestModulusBytes(t *testing.T) {
 	for _, m := range primes()[:4] {
-		b := modulusBytes(m)
+		b := m.AppendBytes(nil)
 		sum := make([]byte, len(b)+1) // m + c = 2^L
 		c := append(make([]byte, len(b)/2), m.AppendC(nil)...)
 		carry := 0

@@ -153,7 +153,7 @@ func (k *Keys) opener(f *Frame) (*slotOpener, error) {
 		return nil, err
 	}
 	defer c.Wipe()
-	return &slotOpener{aead(c.slotKey(f.Sealer, k.who, modulusBytes(k.modulus())))}, nil
+	return &slotOpener{aead(c.slotKey(f.Sealer, k.who, k.modulus()))}, nil
 }
 
 // keep keeps a slot key ready once it has opened something.

@@ -89,7 +89,7 @@ func (sh *Shard) place(m *Member, spare func() *residue.Modulus) (place, *residu
 	if m.Chain.Period != sh.period {
 		return place{}, nil, errors.New("crt: a member's chain is at another key period than its shard")
 	}
-	key := m.Chain.slotKey(sh.sealer.id, m.Who, modulusBytes(m.Modulus))
+	key := m.Chain.slotKey(sh.sealer.id, m.Who, m.Modulus)
 	return place{m.Who, m, aead(key)}, m.Modulus, nil
 }
 
@@ -128,7 +128,7 @@ func (sh *Shard) Step() *Shard {
 		m := *p.member
 		m.Chain.Step()
 		p.member = &m
-		p.aead = aead(m.Chain.slotKey(sh.sealer.id, m.Who, modulusBytes(m.Modulus)))
+		p.aead = aead(m.Chain.slotKey(sh.sealer.id, m.Who, m.Modulus))
 	}
 	return next
 }
