@@ -104,7 +104,10 @@ type Sealer interface {
 	// Group starts a commit group: a message that many are sent has one body in
 	// it.
 	Group() SealGroup
-	// Wrap wraps the body of a push that waits to be placed, and Unwrap is the
+	// Use says which wrapping key is the store's: what is wrapped from now on is
+	// wrapped under it. An error where this server does not have it.
+	Use(key uint32) error
+	// Wrap wraps the content of a push that waits to be placed, and Unwrap is the
 	// reverse: whom it is for, and how it is to be sealed, is not known yet.
 	Wrap(id int64, body []byte) []byte
 	Unwrap(id int64, wrapped []byte) ([]byte, error)

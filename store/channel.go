@@ -171,6 +171,9 @@ func (t *tx) newChannel(k *openChannel) error {
 	if !known {
 		k.ID = rand.Int64() | 1 //nolint:gosec // G404: a name
 	}
+	if err := t.useWrapKey(); err != nil {
+		return err
+	}
 	t.cfg.Sealer.NewChannel(&k.SealChannel)
 	return t.exec(`INSERT INTO seal_channel (realm, grp, epoch, channel, made, secret) VALUES (?, ?, ?, ?, ?, ?)`,
 		k.Realm, k.Group, int64(k.Epoch), k.ID, unixMS(t.now), k.Secret)

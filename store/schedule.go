@@ -24,7 +24,11 @@ func (t *tx) schedule(e *push.Envelope) (push.Outcome, error) {
 			kept.Target.Clients[i] = c.key.ID
 		}
 	}
-	content, err := encodeEnvelope(&kept, t.wrap(e))
+	wrapped, err := t.wrap(e)
+	if err != nil {
+		return push.Outcome{}, err
+	}
+	content, err := encodeEnvelope(&kept, wrapped)
 	if err != nil {
 		return push.Outcome{}, err
 	}

@@ -274,6 +274,9 @@ func (w *writer) keepShard(sh *push.SealShard) {
 // stepShard goes to the next key period with all members: sh becomes another
 // shard. Index: seal_key's primary key.
 func (t *tx) stepShard(sh *push.SealShard) error {
+	if err := t.useWrapKey(); err != nil {
+		return err
+	}
 	next := *sh
 	next.Period++
 	next.Members = make([]push.SealMember, len(sh.Members))
@@ -316,6 +319,9 @@ func (t *tx) sealAlone(r *entryRow) error {
 		return err
 	}
 	if unixMS(t.now)-began >= keyPeriod.Milliseconds() {
+		if err := t.useWrapKey(); err != nil {
+			return err
+		}
 		if m.Secret, err = t.cfg.Sealer.Step(&m); err != nil {
 			return err
 		}

@@ -164,6 +164,9 @@ func (s *Store) Activate(ctx context.Context, key push.ClientKey, at push.SealPl
 			}
 			period = sh.Period
 		}
+		if err := t.useWrapKey(); err != nil {
+			return err
+		}
 		wrapped, err := secret(period)
 		if err != nil {
 			return err

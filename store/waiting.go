@@ -17,14 +17,17 @@ import (
 
 // wrap is the envelope's content, wrapped: u8 the length of the collapse key,
 // that, and the body. Nil where this server does not seal.
-func (t *tx) wrap(e *push.Envelope) []byte {
+func (t *tx) wrap(e *push.Envelope) ([]byte, error) {
 	if t.cfg.Sealer == nil {
-		return nil
+		return nil, nil
+	}
+	if err := t.useWrapKey(); err != nil {
+		return nil, err
 	}
 	b := append(make([]byte, 0, 1+len(e.CollapseKey)+len(e.Body)), byte(len(e.CollapseKey)))
 	b = append(append(b, e.CollapseKey...), e.Body...)
 	defer clear(b)
-	return t.cfg.Sealer.Wrap(e.ID, b)
+	return t.cfg.Sealer.Wrap(e.ID, b), nil
 }
 
 // unwrap fills in what wrap has taken.
@@ -124,7 +127,11 @@ func unmark(row []byte) ([]byte, error) {
 func (t *tx) keepApart(e *push.Envelope) (content, body string, err error) {
 	kept := *e
 	kept.Body = nil
-	if wrapped := t.wrap(e); wrapped != nil {
+	wrapped, err := t.wrap(e)
+	if err != nil {
+		return "", "", err
+	}
+	if wrapped != nil {
 		kept.CollapseKey = ""
 		body = markWrapped(wrapped)
 	} else {

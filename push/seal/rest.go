@@ -1,8 +1,10 @@
 package seal
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/sunzi-push/sunzi/crt"
@@ -25,6 +27,35 @@ func chainOwner(m *push.SealMember, period uint32) []byte {
 func channelOwner(k *push.SealChannel) []byte { return crt.ChannelOwner(uint64(k.ID), k.Epoch) }
 
 func bodyOwner(id int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
+
+// Use implements [push.Sealer].
+func (s *Service) Use(key uint32) error {
+	if err := s.cfg.Wrapper.Use(key); err != nil {
+		return fmt.Errorf("seal: the store is under wrapping key %d, which this server does not have: give it the other servers' file (seal.key_file): %w", key, err)
+	}
+	return nil
+}
+
+// Proof is what a store keeps of the wrapping key in use (section 7).
+func (s *Service) Proof() (key uint32, proof []byte) {
+	key = s.cfg.Wrapper.Used()
+	return key, s.cfg.Wrapper.Wrap(nil, crt.LabelStore, crt.StoreOwner(key), s.Public())
+}
+
+// Check says in what this server's keys differ from those of the proof; nil: in
+// nothing.
+func (s *Service) Check(key uint32, proof []byte) error {
+	public, err := s.cfg.Wrapper.Unwrap(crt.LabelStore, crt.StoreOwner(key), proof)
+	switch {
+	case errors.Is(err, crt.ErrOpen):
+		return fmt.Errorf("wrapping key %d is another one than the store's", key)
+	case err != nil:
+		return fmt.Errorf("wrapping key %d, which the store is under, is missing", key)
+	case !bytes.Equal(public, s.Public()):
+		return errors.New("the identity is another one than that which the store's clients have pinned")
+	}
+	return nil
+}
 
 // Blind implements [push.Sealer].
 func (s *Service) Blind(key push.ClientKey, text string) string {

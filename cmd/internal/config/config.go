@@ -145,7 +145,7 @@ type Tokens struct {
 
 // Seal is how messages are sealed for clients that ask for it.
 type Seal struct {
-	KeyFile string   `koanf:"key_file" doc:"File of the sealing keys, mode 0600: the identity that clients pin, and what wraps clients' keys in the database. Every node needs the same; who loses it loses what waits sealed. Empty: seal.keys in the data folder, made at the first start; with store.dsn: no sealing."`
+	KeyFile string   `koanf:"key_file" doc:"File of the sealing keys, mode 0600: the identity that clients pin, and what wraps clients' keys in the database. Every node needs the same, and none starts without it once something is sealed: keep a copy. Empty: seal.keys in the data folder, made at the first start; with store.dsn: no sealing."`
 	Keys    Secret   `koanf:"keys" doc:"The text of such a file instead, best from the environment."`
 	Modes   []string `koanf:"modes" doc:"What clients may ask for: crt (one x for all of a shard), aead (each client's own). Empty: nothing is offered; what waits sealed is still delivered."`
 	Bits    int      `koanf:"bits" doc:"Width of a slot of crt: 512, 1024 or 2048. Wider holds longer messages without a body of their own (38, 102, 230 bytes) and makes frames longer. The same on every node; keys of another width have to be made anew."`
