@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
 	"github.com/sunzi-push/sunzi/cmd/internal/config"
 	"github.com/sunzi-push/sunzi/cmd/internal/sealkeys"
 	"github.com/sunzi-push/sunzi/crt"
