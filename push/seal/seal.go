@@ -10,7 +10,6 @@ package seal
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -44,21 +43,11 @@ type Service struct {
 	made   atomic.Pointer[residue.Pool]
 
 	mu     sync.Mutex
-	shards map[int64]ready // guarded by mu
+	shards map[int64]*ready // guarded by mu
 }
 
-// ready is a shard that was made to seal with.
-type ready struct {
-	version int64
-	shard   *crt.Shard
-}
-
-const (
-	// primesReady is how many primes are kept for clients that join.
-	primesReady = 256
-	// shardsKept bounds the cache: some 30 KiB each.
-	shardsKept = 1024
-)
+// primesReady is how many primes are kept for clients that join.
+const primesReady = 256
 
 // New makes a service. [Service.Keep] has to be called before it makes keys,
 // Close when it is not needed any more.
@@ -69,7 +58,7 @@ func New(cfg Config) *Service {
 	if cfg.Slots == 0 {
 		cfg.Slots = 16
 	}
-	s := &Service{cfg: cfg, sealer: crt.NewSealer(), shards: make(map[int64]ready)}
+	s := &Service{cfg: cfg, sealer: crt.NewSealer(), shards: make(map[int64]*ready)}
 	s.pool = sync.OnceValue(func() *residue.Pool {
 		p := residue.NewPool(cfg.Bits, primesReady)
 		s.made.Store(p)
@@ -290,59 +279,6 @@ func prime(bits int) *residue.Modulus {
 		panic("seal: " + err.Error())
 	}
 	return m
-}
-
-// shard makes a shard to seal with, or finds it made.
-func (s *Service) shard(sh *push.SealShard) (*crt.Shard, error) {
-	if sh.Version == 0 { // read beside the writer: it may be of no version
-		return s.makeShard(sh)
-	}
-	s.mu.Lock()
-	r := s.shards[sh.ID]
-	s.mu.Unlock()
-	if r.shard != nil && r.version == sh.Version {
-		return r.shard, nil
-	}
-	made, err := s.makeShard(sh)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id := range s.shards {
-		if len(s.shards) < shardsKept {
-			break
-		}
-		delete(s.shards, id)
-	}
-	s.shards[sh.ID] = ready{sh.Version, made}
-	return made, nil
-}
-
-func (s *Service) makeShard(sh *push.SealShard) (*crt.Shard, error) {
-	if sh.Slots < 1 || sh.Slots > crt.MaxSlots {
-		return nil, fmt.Errorf("seal: shard %d has %d slots", sh.ID, sh.Slots)
-	}
-	spare := func() *residue.Modulus { return s.pool().Take() }
-	if sh.Bits != s.cfg.Bits { // made before seal.bits was changed
-		if sh.Bits != 512 && sh.Bits != 1024 && sh.Bits != 2048 {
-			return nil, fmt.Errorf("seal: shard %d has moduli of %d bits", sh.ID, sh.Bits)
-		}
-		spare = func() *residue.Modulus { return prime(sh.Bits) }
-	}
-	members := make([]*crt.Member, sh.Slots)
-	for i := range sh.Members {
-		m := &sh.Members[i]
-		mem, err := s.unwrap(m)
-		if err != nil {
-			return nil, err
-		}
-		if m.Slot < 0 || m.Slot >= sh.Slots || members[m.Slot] != nil || mem.Modulus == nil {
-			return nil, errors.New("seal: a shard's members do not fit its slots")
-		}
-		members[m.Slot] = &mem.Member
-	}
-	return s.sealer.NewShard(uint64(sh.ID), sh.Period, members, spare)
 }
 
 var (
