@@ -93,6 +93,11 @@ func decodeEnvelope(b []byte) (e *push.Envelope, wrapped []byte, err error) {
 	if err := json.Unmarshal(b, &k); err != nil {
 		return nil, nil, fmt.Errorf("store: a push that waits: %w: %w", push.ErrUnreadable, err)
 	}
+	if k.Wrapped == nil { // of an older version (see oldWrapped)
+		if k.Wrapped, err = unmark(k.Body); err != nil {
+			return nil, nil, err
+		}
+	}
 	e = &push.Envelope{
 		ID: k.ID, Accepted: fromMS(k.Accepted), Body: k.Body, Size: k.Size,
 		Target:   push.Target{Realm: k.Realm, Clients: k.Clients, Group: k.Group, All: k.All},
@@ -110,6 +115,14 @@ func decodeEnvelope(b []byte) (e *push.Envelope, wrapped []byte, err error) {
 // wrappedMark begins the row of a job's body that is wrapped, and then is in
 // base64: bodies in clear are JSON objects.
 const wrappedMark = "wrapped:"
+
+// likeWrapped and oldWrapped find the rows of table envelope that are wrapped: as
+// they are now, and as an older version kept them, with the mark in the body's
+// place. Nobody reads those any more, and they must not be taken for bodies.
+const (
+	likeWrapped = `{"wrapped":%`
+	oldWrapped  = `%"body":"d3JhcHBlZD%` // the mark's base64, but for its end
+)
 
 func markWrapped(b []byte) string { return wrappedMark + base64.StdEncoding.EncodeToString(b) }
 
