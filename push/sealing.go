@@ -3,6 +3,7 @@ package push
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 )
 
 // Sealed is a message sealed for its client (crt/SPEC.md, section 5). It is
@@ -128,6 +129,10 @@ type SealPlace struct {
 	Bits        int // of a modulus
 }
 
+// ErrUnreadable is the error of what waits in the store and can't be read by any
+// server: it was changed, or cut short.
+var ErrUnreadable = errors.New("unreadable")
+
 // Sealer seals inside the store's transactions: no I/O, and quick. Safe for
 // concurrent use.
 type Sealer interface {
@@ -138,7 +143,8 @@ type Sealer interface {
 	// wrapped under it. An error where this server does not have it.
 	Use(key uint32) error
 	// Wrap wraps the content of a push that waits to be placed, and Unwrap is the
-	// reverse: whom it is for, and how it is to be sealed, is not known yet.
+	// reverse: whom it is for, and how it is to be sealed, is not known yet. The
+	// error is [ErrUnreadable] where no server of the store can unwrap it.
 	Wrap(id int64, body []byte) []byte
 	Unwrap(id int64, wrapped []byte) ([]byte, error)
 	// Blind answers what stands for a text of the client in the store, so that

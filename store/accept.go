@@ -357,6 +357,7 @@ const (
 	pushExpanding = 2
 	pushCancelled = 3
 	pushRefused   = 4
+	pushFailed    = 5
 )
 
 // recordPush keeps what entries do not say. Index: push's primary key.

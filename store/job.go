@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/sunzi-push/sunzi/push"
 )
@@ -31,26 +32,36 @@ func (t *tx) startJob(e *push.Envelope, a *audience) (push.Outcome, error) {
 const expandStep = 2000
 
 // Expand implements [push.Chores]. It counts the members that it went through;
-// where jobs end within a step the next one begins.
+// where jobs end within a step the next one begins. A job that can't go on is
+// passed over, and told as an error when the others had their turn.
 func (s *Store) Expand(ctx context.Context, limit int) (int, error) {
-	done := 0
+	done, failures := 0, 0
+	var passed error
 	for done < limit {
-		left, err := s.any(ctx, `SELECT 1 FROM job LIMIT 1`)
-		if err != nil || !left {
+		// Index: job's primary key; push IDs grow with time.
+		left, err := s.due(ctx, `SELECT id FROM job ORDER BY id LIMIT ?`, passedMost+1)
+		if err != nil {
 			return done, failed(err)
+		}
+		if left = s.passed.wanted(left, s.cfg.Clock()); len(left) == 0 {
+			break
 		}
 		n := 0
 		step := min(limit-done, expandStep)
 		err = s.do(ctx, 200*step, func(t *tx) (err error) {
-			n, err = t.expand(step)
+			n, err = t.expand(left[0], step)
 			return err
 		})
 		if err != nil {
-			return done, err
+			passed = err
+			if failures++; !s.ofThePush(err) || failures > passedAtOnce || !s.passed.add(left[0], s.cfg.Clock()) {
+				break
+			}
+			continue
 		}
 		done += n
 	}
-	return done, nil
+	return done, passed
 }
 
 type job struct {
@@ -63,15 +74,14 @@ type job struct {
 	content    []byte
 }
 
-// expand goes on with the oldest job for at most limit members. A step ends
-// with its job, so that a commit group has one body.
-func (t *tx) expand(limit int) (int, error) {
+// expand goes on with a job for at most limit members. A step ends with its job,
+// so that a commit group has one body. Index: job's primary key.
+func (t *tx) expand(id int64, limit int) (int, error) {
 	if err := t.flush(); err != nil {
 		return 0, err
 	}
 	var j job
-	// Index: job's primary key; push IDs grow with time.
-	found, err := t.row(`SELECT id, realm, grp, epoch, last_client, last_born, content FROM job ORDER BY id LIMIT 1`+t.cfg.engine.forUpdate, nil,
+	found, err := t.row(`SELECT id, realm, grp, epoch, last_client, last_born, content FROM job WHERE id = ?`+t.cfg.engine.forUpdate, []any{id},
 		&j.id, &j.realm, &j.group, &j.epoch, &j.lastClient, &j.lastBorn, &j.content)
 	if err != nil || !found {
 		return 0, err
@@ -81,6 +91,9 @@ func (t *tx) expand(limit int) (int, error) {
 		return 0, err
 	}
 	entries, err := t.placeJob(&j, members)
+	if errors.Is(err, push.ErrUnreadable) { // nothing was placed by this step
+		return len(members), t.unreadable(j.id, err)
+	}
 	if err != nil {
 		return 0, err
 	}

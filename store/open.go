@@ -29,6 +29,7 @@ type Store struct {
 	listener     atomic.Pointer[push.CommitListener]
 	trouble      atomic.Pointer[trouble] // nil: the last write was committed
 	preludesSent preludeCache
+	passed       passedOver
 	turned       atomic.Pointer[time.Time] // when partitions were last looked at
 	unturned     atomic.Pointer[time.Time] // since when that does not succeed, or was told not to
 	stmts        sync.Map                  // of the read pool: SQL text to *sql.Stmt

@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/sunzi-push/sunzi/push"
@@ -45,55 +45,75 @@ const (
 	releasePlaces = 2000
 )
 
-// Release implements [push.Chores].
+// Release implements [push.Chores]. A push that can't be placed is passed over,
+// and told as an error when the others were placed.
 func (s *Store) Release(ctx context.Context, now time.Time, limit int) (int, error) {
-	done := 0
-	for done < limit {
-		// Index: envelope_due.
-		due, err := s.any(ctx, `SELECT 1 FROM envelope WHERE not_before <= ? LIMIT 1`, unixMS(now))
-		if err != nil || !due {
-			return done, failed(err)
-		}
-		n := 0
-		err = s.do(ctx, 64<<10, func(t *tx) (err error) {
-			n, err = t.release(now, min(limit-done, releaseStep))
+	due, err := s.due(ctx, `SELECT id FROM envelope WHERE not_before <= ? ORDER BY not_before, id LIMIT ?`, unixMS(now), limit+passedMost) // Index: envelope_due.
+	if err != nil {
+		return 0, failed(err)
+	}
+	due = s.passed.wanted(due, s.cfg.Clock())
+	due = due[:min(len(due), limit)]
+	done, step, failures := 0, releaseStep, 0
+	var passed error
+	for len(due) > 0 {
+		ids, n := due[:min(len(due), step)], 0
+		err := s.do(ctx, 64<<10, func(t *tx) (err error) {
+			n, err = t.release(ids)
 			return err
 		})
-		if err != nil {
+		switch {
+		case err == nil:
+			done += n
+		case !s.ofThePush(err):
 			return done, err
+		case step > 1: // one of them: each alone
+			step = 1
+			continue
+		default:
+			if n, failures, passed = 1, failures+1, err; failures > passedAtOnce || !s.passed.add(ids[0], s.cfg.Clock()) {
+				return done, err
+			}
 		}
-		if n == 0 {
-			break
-		}
-		done += n
+		due = due[n:]
 	}
-	return done, nil
+	return done, passed
 }
 
-// release places due envelopes in the order of their times. Index:
-// envelope_due.
-func (t *tx) release(now time.Time, limit int) (int, error) {
-	type scheduled struct {
-		id      int64
-		content []byte
-	}
-	rows, err := t.query(`SELECT id, content FROM envelope WHERE not_before <= ? ORDER BY not_before, id LIMIT ?`+t.cfg.engine.forUpdate, unixMS(now), limit)
-	due, err := collect(rows, err, func(r *sql.Rows, v *scheduled) error { return r.Scan(&v.id, &v.content) })
+// due are the IDs that a query finds.
+func (s *Store) due(ctx context.Context, query string, args ...any) ([]int64, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	rows, err := s.query(ctx, query, args...)
+	return collect(rows, err, scanID)
+}
+
+func scanID(r *sql.Rows, id *int64) error { return r.Scan(id) }
+
+// release places those of the envelopes that are still there, in their order, and
+// answers how many it went through. Index: envelope's primary key.
+func (t *tx) release(ids []int64) (int, error) {
+	kept, err := t.envelopes(ids)
 	if err != nil {
 		return 0, err
 	}
 	places := 0
-	for i, v := range due {
-		e, wrapped, err := decodeEnvelope(v.content)
-		if err != nil {
-			return 0, fmt.Errorf("scheduled push %d: %w", v.id, err)
+	for i, id := range ids {
+		content, there := kept[id]
+		if !there { // it was cancelled, or another server was first
+			continue
 		}
-		if wrapped != nil {
-			if err := t.unwrap(e, wrapped); err != nil {
+		e, err := t.unwrapped(content)
+		if errors.Is(err, push.ErrUnreadable) {
+			if err := t.unreadable(id, err); err != nil {
 				return 0, err
 			}
+			continue
 		}
-		if err := t.exec(`DELETE FROM envelope WHERE id = ?`, v.id); err != nil {
+		if err != nil {
+			return 0, err
+		}
+		if err := t.exec(`DELETE FROM envelope WHERE id = ?`, id); err != nil {
 			return 0, err
 		}
 		o, err := t.place(e, promised)
@@ -109,5 +129,36 @@ func (t *tx) release(now time.Time, limit int) (int, error) {
 			return i + 1, nil
 		}
 	}
-	return len(due), nil
+	return len(ids), nil
+}
+
+// envelopes are the contents of those that are there, locked.
+func (t *tx) envelopes(ids []int64) (map[int64][]byte, error) {
+	type row struct {
+		id      int64
+		content []byte
+	}
+	args := make([]any, 1, releaseStep)
+	if len(ids) > 1 {
+		args = args[:releaseStep] // statements are few: filled up with the last
+	}
+	for i := range args {
+		args[i] = ids[min(i, len(ids)-1)]
+	}
+	rows, err := t.query(`SELECT id, content FROM envelope WHERE id IN `+inList(len(args))+t.cfg.engine.forUpdate, args...)
+	found, err := collect(rows, err, func(r *sql.Rows, v *row) error { return r.Scan(&v.id, &v.content) })
+	kept := make(map[int64][]byte, len(found))
+	for _, v := range found {
+		kept[v.id] = v.content
+	}
+	return kept, err
+}
+
+// unwrapped is an envelope of its content.
+func (t *tx) unwrapped(content []byte) (*push.Envelope, error) {
+	e, wrapped, err := decodeEnvelope(content)
+	if err == nil && wrapped != nil {
+		err = t.unwrap(e, wrapped)
+	}
+	return e, err
 }

@@ -170,6 +170,8 @@ func overall(recorded bool, state int, counts map[push.State]int) push.State {
 		switch state {
 		case pushScheduled, pushExpanding:
 			return push.StateAccepted
+		case pushFailed: // whatever became of what was placed before
+			return push.StateFailed
 		case pushCancelled:
 			if counts[push.StateAcked]+counts[push.StateRead] == 0 {
 				return push.StateCancelled

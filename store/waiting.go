@@ -9,7 +9,6 @@ package store
 import (
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/sunzi-push/sunzi/push"
@@ -40,7 +39,7 @@ func (t *tx) unwrap(e *push.Envelope, wrapped []byte) error {
 		return err
 	}
 	if len(b) == 0 || len(b) < 1+int(b[0]) {
-		return fmt.Errorf("store: what waits of push %d is cut short", e.ID)
+		return fmt.Errorf("store: what waits of push %d is cut short: %w", e.ID, push.ErrUnreadable)
 	}
 	key := 1 + int(b[0])
 	e.CollapseKey, e.Body = string(b[1:key]), b[key:]
@@ -92,7 +91,12 @@ func encodeEnvelope(e *push.Envelope, wrapped []byte) (string, error) {
 func decodeEnvelope(b []byte) (e *push.Envelope, wrapped []byte, err error) {
 	var k keptEnvelope
 	if err := json.Unmarshal(b, &k); err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("store: a push that waits: %w: %w", push.ErrUnreadable, err)
+	}
+	if k.Wrapped == nil { // of an older version (see oldWrapped)
+		if k.Wrapped, err = unmark(k.Body); err != nil {
+			return nil, nil, err
+		}
 	}
 	e = &push.Envelope{
 		ID: k.ID, Accepted: fromMS(k.Accepted), Body: k.Body, Size: k.Size,
@@ -112,6 +116,14 @@ func decodeEnvelope(b []byte) (e *push.Envelope, wrapped []byte, err error) {
 // base64: bodies in clear are JSON objects.
 const wrappedMark = "wrapped:"
 
+// likeWrapped and oldWrapped find the rows of table envelope that are wrapped: as
+// they are now, and as an older version kept them, with the mark in the body's
+// place. Nobody reads those any more, and they must not be taken for bodies.
+const (
+	likeWrapped = `{"wrapped":%`
+	oldWrapped  = `%"body":"d3JhcHBlZD%` // the mark's base64, but for its end
+)
+
 func markWrapped(b []byte) string { return wrappedMark + base64.StdEncoding.EncodeToString(b) }
 
 // unmark answers nil for what is in clear.
@@ -119,7 +131,11 @@ func unmark(row []byte) ([]byte, error) {
 	if len(row) < len(wrappedMark) || string(row[:len(wrappedMark)]) != wrappedMark {
 		return nil, nil
 	}
-	return base64.StdEncoding.AppendDecode(nil, row[len(wrappedMark):])
+	b, err := base64.StdEncoding.AppendDecode(nil, row[len(wrappedMark):])
+	if err != nil {
+		err = fmt.Errorf("store: a push that waits: %w: %w", push.ErrUnreadable, err)
+	}
+	return b, err
 }
 
 // keepApart is an envelope as a job keeps it: its row, and that in table body,
@@ -148,7 +164,7 @@ func (t *tx) apart(j *job) (e *push.Envelope, wrapped bool, err error) {
 	}
 	there, err := t.row(`SELECT msg FROM body WHERE id = ?`, []any{j.id}, &e.Body)
 	if err == nil && !there {
-		err = errors.New("store: a job's body is gone")
+		err = fmt.Errorf("store: the body of push %d is gone: %w", j.id, push.ErrUnreadable)
 	}
 	if err != nil {
 		return nil, false, err

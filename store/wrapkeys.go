@@ -84,7 +84,7 @@ func (s *Store) HoldsWrapped(ctx context.Context) (bool, error) {
 	}{
 		{`SELECT 1 FROM seal_key WHERE state = 1 LIMIT 1`, nil},
 		{`SELECT 1 FROM seal_channel LIMIT 1`, nil},
-		{`SELECT 1 FROM envelope WHERE content LIKE ? LIMIT 1`, []any{`{"wrapped":%`}},
+		{`SELECT 1 FROM envelope WHERE content LIKE ? OR content LIKE ? LIMIT 1`, []any{likeWrapped, oldWrapped}},
 		{`SELECT 1 FROM job JOIN body ON body.id = job.id WHERE body.msg LIKE ? LIMIT 1`, []any{wrappedMark + "%"}},
 	} {
 		if held, err := s.any(ctx, q.query, q.args...); err != nil || held {
@@ -160,8 +160,8 @@ func (s *Store) inSteps(ctx context.Context, done *int, limit int, step func(t *
 // abandonWaiting refuses some of the pushes that wait wrapped. Indexes: primary
 // keys.
 func (t *tx) abandonWaiting() (int, error) {
-	rows, err := t.query(`SELECT id FROM envelope WHERE content LIKE ? UNION ALL
-		SELECT job.id FROM job JOIN body ON body.id = job.id WHERE body.msg LIKE ? LIMIT ?`, `{"wrapped":%`, wrappedMark+"%", waitingStep)
+	rows, err := t.query(`SELECT id FROM envelope WHERE content LIKE ? OR content LIKE ? UNION ALL
+		SELECT job.id FROM job JOIN body ON body.id = job.id WHERE body.msg LIKE ? LIMIT ?`, likeWrapped, oldWrapped, wrappedMark+"%", waitingStep)
 	ids, err := collect(rows, err, func(r *sql.Rows, id *int64) error { return r.Scan(id) })
 	for _, id := range ids {
 		err := firstError(

@@ -133,3 +133,54 @@ func TestSealingIsGivenUp(t *testing.T) {
 		}
 	})
 }
+
+// What an older version wrapped is known as wrapped, so that a server says so at
+// its start; given up it is refused, and never placed as if it were a body.
+func TestWhatAnOlderVersionWrappedIsNoBody(t *testing.T) {
+	onEngines(t, func(t *testing.T, cfg Config) {
+		s := under(t, cfg, 1)
+		ann := s.plain("ann")
+		old := func() *push.Envelope {
+			e := s.waits("x", time.Hour, "ann")
+			kept := *e
+			kept.Body = []byte(markWrapped(append([]byte{0, 0, 0, 1}, bytes.Repeat([]byte{0xfe}, 60)...)))
+			content, err := encodeEnvelope(&kept, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.change(`UPDATE envelope SET content = ? WHERE id = ?`, content, e.ID)
+			return e
+		}
+		state := func(e *push.Envelope, want push.State) {
+			t.Helper()
+			if p, err := s.Status(t.Context(), nil, e.ID, push.PageQuery{}); err != nil || p.State != want {
+				t.Errorf("state %s, want %s, %v", p.State, want, err)
+			}
+		}
+		for _, text := range []string{`"body":"d3JhcHBlZDp"`, `wrapped:`} { // in clear, and no rows of those
+			e := s.secretive(text, push.Target{Clients: []string{"ann"}})
+			e.NotBefore = s.clock().Add(2 * time.Hour)
+			content, err := encodeEnvelope(e, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.accept(e)
+			s.change(`UPDATE envelope SET content = ? WHERE id = ?`, content, e.ID)
+		}
+		if held, err := s.HoldsWrapped(t.Context()); err != nil || held {
+			t.Errorf("holds something wrapped: %v, %v", held, err)
+		}
+		e := old()
+		if held, err := s.HoldsWrapped(t.Context()); err != nil || !held {
+			t.Errorf("holds something wrapped: %v, %v", held, err)
+		}
+		if n, err := s.AbandonSealing(t.Context()); err != nil || n.Waiting != 1 {
+			t.Errorf("gave up %+v, %v", n, err)
+		}
+		state(e, push.StateDropped)
+		e = old()
+		s.release(time.Hour)
+		state(e, push.StateFailed)
+		s.want(ann, "")
+	})
+}

@@ -10,6 +10,7 @@ package seal
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -248,6 +249,9 @@ func (s *Service) Wrap(id int64, body []byte) []byte {
 // Unwrap implements [push.Sealer].
 func (s *Service) Unwrap(id int64, wrapped []byte) ([]byte, error) {
 	body, err := s.cfg.Wrapper.Unwrap(crt.LabelBody, bodyOwner(id), wrapped)
+	if errors.Is(err, crt.ErrOpen) { // under a key that is there
+		err = push.ErrUnreadable
+	}
 	if err != nil {
 		return nil, fmt.Errorf("seal: the body of push %d can't be read: %w", id, err)
 	}
