@@ -3,6 +3,7 @@ package hub
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"time"
 
 	"github.com/sunzi-push/sunzi/api/wire"
@@ -20,6 +21,7 @@ type sealing struct {
 	pending push.Handshake    // waits for the client's confirmation; nil: none
 	busy    bool              // the backend is at work on a step
 	known   map[uint64]uint32 // by channel, the epoch whose secret was sent last
+	between bool              // a confirmation is at work: nobody knows under which keys secrets come
 	// What the client sends sealed.
 	unsealer push.Unsealer // nil: its keys were not read yet
 	up       [][]byte      // waits for that
@@ -58,7 +60,9 @@ func (c *conn) prelude(s *push.Sealed) {
 	if *known == nil || len(*known) >= channelsKnown {
 		*known = make(map[uint64]uint32)
 	}
-	(*known)[s.ChannelID] = s.Epoch
+	if !c.seals().between {
+		(*known)[s.ChannelID] = s.Epoch
+	}
 	c.putSealed(s.Prelude, 0)
 }
 
@@ -134,13 +138,18 @@ func (c *conn) sealConfirm(confirm []byte) {
 	h := s.pending
 	s.pending, s.busy, s.unsealer, s.asking = nil, true, nil, false
 	s.round++
+	s.known, s.between = nil, true
 	c.loop.hub.serving().SealConfirm(c.identity(), h, confirm, func(generation uint32, err error) {
 		c.loop.post(command{c: c, kind: cmdSealed, x: sealReply{generation: generation, err: err}})
 	})
 }
 
+// sealed is the end of a handshake. Secrets of channels came under the keys of
+// before, which the client may not have had: they are sent again, and a page that
+// is on its way, which may have been read before, is read again.
 func (c *conn) sealed(r sealReply) {
-	c.seals().busy = false
+	c.seals().busy, c.seals().between = false, false
+	c.feed.Withdraw(math.MaxUint64)
 	c.askUnsealer()
 	if r.err != nil {
 		c.complainOf(r.err)

@@ -13,11 +13,15 @@ import (
 	"github.com/sunzi-push/sunzi/push"
 )
 
-// sealedOf makes a sealed message of a text: "CB1", "CB1|body", "channel CB1|body".
+// sealedOf makes a sealed message of a text: "CB1", "CB1|body", "channel CB1|body",
+// "channel CBprelude<CB1|body".
 func sealedOf(text string) *push.Sealed {
 	text, channel := strings.CutPrefix(text, "channel ")
 	head, body, ok := strings.Cut(text, "|")
 	m := &push.Sealed{Head: []byte(head), Channel: channel}
+	if before, rest, brings := strings.Cut(head, "<"); brings {
+		m.Head, m.Prelude = []byte(rest), &push.Sealed{Head: []byte(before)}
+	}
 	if ok {
 		m.Body = []byte(body)
 	}
@@ -97,6 +101,36 @@ func TestAHandshake(t *testing.T) {
 	}
 	p.say(`{"type":"seal_hello"}`)
 	p.WantClose(4002)
+}
+
+// The secret of a channel came under keys that the client did not have: once it
+// has made others it comes again.
+func TestSecretsOfChannelsComeAgainAfterAHandshake(t *testing.T) {
+	r := startSealing(t)
+	r.office.commit(r.hub, "sealed:channel CBrekey<CB1|body", "alice")
+	p := r.dial("alice")
+	p.say(`{"type":"hello","seal":"crt"}`)
+	want := func(all ...string) {
+		t.Helper()
+		for _, payload := range all {
+			if ev := p.NextMessage(); string(ev.Payload) != payload {
+				t.Fatalf("%q, want %q", ev.Payload, payload)
+			}
+		}
+	}
+	p.next(wire.TypeWelcome)
+	want("CBrekey", "CP\x00\x00\x00\x00\x00\x00\x00\x01CB1body")
+	p.next(wire.TypeReplayComplete)
+	r.office.commit(r.hub, "sealed:channel CBrekey<CB2|body", "alice")
+	want("CP\x00\x00\x00\x00\x00\x00\x00\x02CB2body") // it has come
+	p.say(`{"type":"seal_hello","data":"aGVsbG8"}`)
+	p.next(wire.TypeSealWelcome)
+	p.say(`{"type":"seal_confirm","data":"aGVsbG8"}`)
+	p.next(wire.TypeSealed)
+	r.office.commit(r.hub, "sealed:channel CBrekey<CB3|body", "alice")
+	want("CBrekey", "CP\x00\x00\x00\x00\x00\x00\x00\x03CB3body")
+	r.office.commit(r.hub, "sealed:channel CBrekey<CB4|body", "alice")
+	want("CP\x00\x00\x00\x00\x00\x00\x00\x04CB4body")
 }
 
 func TestHandshakesAreFewAndOneAtATime(t *testing.T) {

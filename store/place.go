@@ -26,7 +26,7 @@ const reasonQuota = "quota"
 // ones of its collapse key have ended. A full mailbox refuses (told in
 // o.Rejected), drops another entry, or, where the push was promised, takes it
 // as dropped.
-func (t *tx) enter(d *delivery, c *counter, o *push.Outcome) error {
+func (t *tx) enter(d *delivery, c *counter, o *push.Outcome) (err error) {
 	kind, keyed := c.sealKind(d.seal)
 	if keyed && kind != sealNone && t.cfg.Sealer == nil {
 		return errNoSealer // before anything is written; what was goes back
@@ -35,21 +35,26 @@ func (t *tx) enter(d *delivery, c *counter, o *push.Outcome) error {
 		o.Rejected = append(o.Rejected, push.Rejection{Client: c.key, Code: push.CodeNoSealKey})
 		return nil
 	}
-	fits, err := t.makeRoom(d, c)
-	if err != nil {
-		return err
+	fits, collapse := keyed, d.collapse
+	if keyed {
+		if fits, err = t.makeRoom(d, c); err != nil {
+			return err
+		}
 	}
 	if !fits && d.standing == fresh {
 		o.Rejected = append(o.Rejected, push.Rejection{Client: c.key, Code: push.CodeMailboxFull})
 		return nil
 	}
+	if !fits { // it is dropped: for that nothing else has to go
+		collapse = ""
+	}
 	replaced := false
-	if d.collapse != "" && d.standing == promised { // it was answered earlier than what may be there
+	if collapse != "" && d.standing == promised { // it was answered earlier than what may be there
 		if replaced, err = t.newer(d, c); err != nil {
 			return err
 		}
 	}
-	if d.collapse != "" && !replaced {
+	if collapse != "" && !replaced {
 		if err := t.endCollapsed(d, c); err != nil {
 			return err
 		}
@@ -64,10 +69,9 @@ func (t *tx) enter(d *delivery, c *counter, o *push.Outcome) error {
 		c.offlineHead = c.head
 	}
 	t.change(c)
-	row := t.entry(d, c, fits && keyed)
+	row := t.entry(d, c, fits)
 	if !keyed {
 		row.reason = reasonNoKey
-		fits = false
 	}
 	if replaced && fits {
 		row.msg, row.status, row.due = nil, statusCollapsed, unixMS(t.now.Add(t.cfg.keepEnded()))

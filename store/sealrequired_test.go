@@ -102,3 +102,33 @@ func TestDeadLettersAreNotPlacedAgainInClearWhereSealingIsRequired(t *testing.T)
 		s.want(dan, "one")
 	})
 }
+
+// What can't be sealed any more takes no room, and takes nobody's place.
+func TestWhatIsDroppedForWantOfKeysEndsNothingElse(t *testing.T) {
+	onEngines(t, func(t *testing.T, cfg Config) {
+		cfg.Limits = push.DefaultConfig()
+		cfg.Limits.MailboxEntries, cfg.Limits.Overflow = 2, push.OverflowDrop
+		s := openSealed(t, cfg, newSealing(t, 1))
+		dan := s.plainClient("dan")
+		for i, mode := range []push.SealMode{push.SealAuto, push.SealAuto, push.SealRequired, push.SealRequired} {
+			e := &push.Envelope{
+				ID: int64(1 + i), Accepted: s.clock(), Expires: s.clock().Add(24 * time.Hour), Body: []byte("text"), Size: 4,
+				Target: push.Target{Clients: []string{"dan"}}, Priority: push.DefaultPriority, Store: push.StoreAlways, Seal: mode,
+			}
+			if i%2 == 0 {
+				e.CollapseKey = "key"
+			}
+			if mode == push.SealRequired {
+				e.NotBefore = s.clock().Add(time.Hour)
+			}
+			if out, err := s.Accept(t.Context(), []*push.Envelope{e}); err != nil || out[0].Err != nil {
+				t.Fatal(out, err)
+			}
+		}
+		s.later(time.Hour)
+		if n, err := s.Release(t.Context(), s.clock(), 100); n != 2 || err != nil {
+			t.Fatal(n, err)
+		}
+		s.want(dan, "clear:text clear:text 3-4:dropped")
+	})
+}

@@ -98,3 +98,27 @@ func TestChannelSecretsAreForgottenAfterTheReplay(t *testing.T) {
 		t.Errorf("%d did not open, want the one whose secret is gone", n)
 	}
 }
+
+// However many secrets of another channel come on a connection, one that is the
+// last of its own channel stays: the server does not bring it again.
+func TestAChannelsLastSecretOutlastsThoseOfOthers(t *testing.T) {
+	s := newSealer(t)
+	room := crt.NewChannelKey(9, 1, "room")
+	base := serial(t, func(p *peer) {
+		s.welcome(p, SealCRT, 0)
+		s.handshake(p)
+		p.send(wire.AppendReplayComplete(nil, p.codec, 0))
+		p.binary(s.rekey(room))
+		for i := range crt.MaxEpochs {
+			p.binary(s.rekey(crt.NewChannelKey(10, uint32(i), "other")))
+		}
+		p.binary(s.broadcast(room, 1))
+		p.message(wire.TypeAck)
+		p.closing()
+	})
+	r := runClient(t, s.config(base, SealCRT))
+	r.wants(t, 1, `1`)
+	if n := r.c.SealStats().DecryptFailed; n != 0 {
+		t.Errorf("%d did not open", n)
+	}
+}

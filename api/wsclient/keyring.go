@@ -99,8 +99,11 @@ func (k *keyring) open(b []byte) (o crt.Opened, g *generation, ok bool) {
 		o, err := g.ring.Open(b)
 		if err == nil {
 			g.complete = true
-			if o.Channel != nil {
-				k.channels.AddChannel(o.Channel)
+			if o.Channel != nil { // kept in one place: the generation's ring has one of its own, and its own limit
+				mine := *o.Channel
+				o.Channel = &mine
+				k.channels.AddChannel(&mine)
+				g.ring.RetireChannels(func(*crt.ChannelKey) bool { return false })
 			}
 			return o, g, true
 		}

@@ -34,6 +34,7 @@ type sealer struct {
 	sealer *crt.Sealer
 	shard  *crt.Shard
 	chain  crt.Chain
+	m      *residue.Modulus
 	gen    uint32 // the newest that is complete
 	kind   crt.Kind
 }
@@ -101,7 +102,7 @@ func (s *sealer) answer(p *peer) (*crt.Pending, crt.Grant) {
 }
 
 func (s *sealer) complete(p *peer, chain crt.Chain, g crt.Grant) {
-	s.gen, s.chain = g.Generation, chain
+	s.gen, s.chain, s.m = g.Generation, chain, g.Modulus
 	if g.Modulus != nil {
 		spares := primes()[2:]
 		shard, err := s.sealer.NewShard(5, 7, []*crt.Member{nil, {Who: alice, Modulus: g.Modulus, Chain: chain}, nil, nil}, func() *residue.Modulus {
@@ -115,6 +116,17 @@ func (s *sealer) complete(p *peer, chain crt.Chain, g crt.Grant) {
 		s.shard = shard
 	}
 	p.send(wire.AppendSealComplete(nil, p.codec, s.gen))
+}
+
+// step goes on by two key periods.
+func (s *sealer) step() {
+	s.chain.Step()
+	s.chain.Step()
+	shard, err := s.shard.Change(s.chain.Period, []crt.Change{{Slot: 1, Member: &crt.Member{Who: alice, Modulus: s.m, Chain: s.chain}}}, nil)
+	if err != nil {
+		s.t.Error(err)
+	}
+	s.shard = shard
 }
 
 // message is the text inside the seal of the push at seq.

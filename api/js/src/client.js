@@ -232,6 +232,7 @@ export class Client {
 
   #hello() {
     const { device } = this.#options;
+    this.#link.opened = this.#platform.now();
     this.#send({ type: 'hello', ...(device && { device }), ...this.#inbox.position, ...this.#link.sealing });
   }
 
@@ -288,9 +289,10 @@ export class Client {
   // the cursor is looked up now. What is to be waited for before the welcome
   // counts, if anything.
   #greeted(m) {
-    if (this.#restored) return this.#sealing?.begin(this.#cursorKey(), m);
+    const waited = this.#platform.now() - this.#link.opened;
+    if (this.#restored) return this.#sealing?.begin(this.#cursorKey(), m, waited);
     this.#identity = { client: m.client_id, realm: m.realm ?? '' };
-    return this.#restore().then(() => this.#sealing?.begin(this.#cursorKey(), m));
+    return this.#restore().then(() => this.#sealing?.begin(this.#cursorKey(), m, waited));
   }
 
   #welcomed(link, m) {

@@ -166,6 +166,20 @@ test('a server that does not seal is refused, unless plain is allowed', async ()
   assert.deepEqual(p.sent('seal_hello'), []);
 });
 
+test('a hello that may have come too late is no refusal', async () => {
+  const w = sealing();
+  await until(() => w.socket?.readyState === 0, 'a socket');
+  const { socket } = w;
+  socket.accept();
+  await w.clock.advance(800);
+  socket.say({ ...WELCOME });
+  await until(() => w.client.state !== 'CONNECTING', 'the end');
+  assert.equal(w.client.state, 'RECONNECTING');
+  await w.clock.advance(10_000);
+  await w.greet();
+  await w.shake();
+});
+
 test('a plain message with a place is refused where sealed ones are asked for', async () => {
   const w = await ready();
   w.direct(1);

@@ -11,6 +11,9 @@ import { MAX_GENERATIONS } from './ring.js';
 import { indexedDBKeys, memoryKeys, recordName } from './store.js';
 
 const HANDSHAKE_MS = 10_000;
+// A server waits a second for hello, and then serves as if there were none
+// (api/wire/SPEC.md section 4.1): what it does not offer then says nothing.
+const HELLO_WAIT_MS = 800;
 const RENEW_MS = 24 * 3_600_000; // heals keys that were stolen without being noticed (crt/SPEC.md section 3)
 const IN_CLEAR = ['hello', 'seal_hello', 'seal_confirm'];
 
@@ -68,20 +71,24 @@ export class Sealing {
     this.#records = key === null ? [] : [...(await this.#store.load(key))];
   }
 
-  /** On welcome, before anything else of the connection. Throws where it is refused. */
-  begin(key, welcome) {
-    this.#begun = this.#begin(key, welcome);
+  /** On welcome, so many ms after hello, before anything else of the connection. Throws where it is refused. */
+  begin(key, welcome, waited) {
+    this.#begun = this.#begin(key, welcome, waited);
     return this.#begun;
   }
 
-  async #begin(key, welcome) {
+  async #begin(key, welcome, waited) {
     const { mode, server, allowPlain } = this.#options;
     this.#active = welcome.seal === mode;
     this.#replaying = true;
     if (welcome.seal_key !== undefined && !sameKey(welcome.seal_key, server)) {
       throw refusal('the server has another identity key than the one that is pinned');
     }
-    if (!this.#active && !allowPlain) throw refusal(`the server does not seal for us (${mode})`);
+    if (!this.#active && !allowPlain) {
+      const error = refusal(`the server does not seal for us (${mode})`);
+      error.final = welcome.seal !== undefined || waited < HELLO_WAIT_MS;
+      throw error;
+    }
     if (this.#active && welcome.seal_key === undefined) throw refusal('the server does not name its identity key');
     if (this.#key !== key) {
       const named = this.#keys().length > 0;
