@@ -9,10 +9,18 @@ type product struct {
 	d []word // scratch, L/2 bits
 }
 
-func newProduct(m *Modulus) *product {
+// productLimbs is how many widths newProduct takes of what it is given.
+const productLimbs = 5
+
+// newProduct is 1 in zeros that are the product's from then on.
+func newProduct(m *Modulus, zeros []word) product {
 	n := m.limbs()
-	buf := make([]word, 5*n)
-	p := &product{m: m, r: buf[:n:n], z: buf[n : 3*n : 3*n], t: buf[3*n : 4*n+n/2 : 4*n+n/2], d: buf[4*n+n/2:]}
+	cut := func(n int) []word {
+		z := zeros[:n:n]
+		zeros = zeros[n:]
+		return z
+	}
+	p := product{m: m, r: cut(n), z: cut(2 * n), t: cut(n + n/2), d: cut(n / 2)}
 	p.r[0] = 1
 	return p
 }

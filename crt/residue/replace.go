@@ -37,8 +37,16 @@ func (b *Basis) Replace(i int, m *Modulus) (*Basis, error) {
 func (b *Basis) reweigh(i int, old *Modulus) error {
 	m := b.moduli[i]
 	n := m.limbs()
-	before := make([]word, len(b.moduli)*n) // before[j]: product of the d before j, mod m
-	p := newProduct(m)
+	var buf [512]word // 16 moduli of 512 bits need no more
+	zeros := buf[:]
+	k := len(b.moduli) * n
+	if need := k + (3*productLimbs+inverseLimbs)*n; need > len(zeros) {
+		zeros = make([]word, need)
+	}
+	before, zeros := zeros[:k], zeros[k:] // before[j]: product of the d before j, mod m
+	p := newProduct(m, zeros[:productLimbs*n])
+	rest := newProduct(m, zeros[productLimbs*n:2*productLimbs*n]) // the inverse of the product up to j, mod m
+	zeros = zeros[2*productLimbs*n:]
 	minus := false // the product's sign
 	for j, other := range b.moduli {
 		copy(before[j*n:], p.r)
@@ -51,7 +59,6 @@ func (b *Basis) reweigh(i int, old *Modulus) error {
 		}
 		minus = minus != negative
 	}
-	rest := newProduct(m) // the inverse of the product up to j, mod m
 	if !invert(rest.r, p.r, m) {
 		return b.commonFactor(i)
 	}
@@ -61,7 +68,7 @@ func (b *Basis) reweigh(i int, old *Modulus) error {
 	}
 	copy(b.weight(i), p.r)
 
-	x := exchange{old: old, cInv: inverseOfC(m), u: p, p: newProduct(m)}
+	x := exchange{old: old, cInv: inverseOfC(m, zeros[productLimbs*n:]), u: &p, p: newProduct(m, zeros[:productLimbs*n])}
 	for j := len(b.moduli) - 1; j >= 0; j-- {
 		if j == i {
 			continue
@@ -79,7 +86,7 @@ type exchange struct {
 	old  *Modulus
 	cInv []word   // c⁻¹ modulo 2^L, of m
 	u    *product // d_j⁻¹ modulo m
-	p    *product // the new weight
+	p    product  // the new weight
 }
 
 // do does it with the weight of mj, when u is set; negative: m_j is −d_j.
@@ -120,11 +127,11 @@ func mulLow(z, x, y []word) {
 }
 
 // inverseOfC is c⁻¹ modulo 2^L, by Newton's iteration: if z·c is 1 but for a
-// multiple of 2^k, then z·(2 − z·c) is c⁻¹ modulo 2^2k.
-func inverseOfC(m *Modulus) []word {
+// multiple of 2^k, then z·(2 − z·c) is c⁻¹ modulo 2^2k. It works in zeros,
+// inverseLimbs widths, and so does the answer.
+func inverseOfC(m *Modulus, zeros []word) []word {
 	n := m.limbs()
-	buf := make([]word, 5*n)
-	z, c, t, p := buf[:n:n], buf[n:2*n], buf[2*n:3*n], buf[3*n:]
+	z, c, t, p := zeros[:n:n], zeros[n:2*n], zeros[2*n:3*n], zeros[3*n:inverseLimbs*n]
 	copy(c, m.c)
 	z[0] = inverseOfWord(c[0])
 	for k := wordBits; k < m.width; k *= 2 {
@@ -138,6 +145,9 @@ func inverseOfC(m *Modulus) []word {
 	}
 	return z
 }
+
+// inverseLimbs is how many widths inverseOfC works in.
+const inverseLimbs = 5
 
 // inverseOfWord is c⁻¹ modulo 2 to the power of a word's bits; c is odd.
 func inverseOfWord(c word) word {
