@@ -33,3 +33,8 @@ func shiftIn8ADX(r *[8]word, x, c *[4]word)
 //
 //go:noescape
 func reduce8ADX(r *[8]word, x *byte, halves int, c *[4]word)
+
+// mulHalf8ADX sets r to r·x modulo m, below 2^L.
+//
+//go:noescape
+func mulHalf8ADX(r *[8]word, x, c *[4]word)

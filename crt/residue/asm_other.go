@@ -14,3 +14,5 @@ func addMul4ADX(*word, *word, int, *[4]word, word) word { panic("residue: no ker
 func shiftIn8ADX(*[8]word, *[4]word, *[4]word) { panic("residue: no kernel") }
 
 func reduce8ADX(*[8]word, *byte, int, *[4]word) { panic("residue: no kernel") }
+
+func mulHalf8ADX(*[8]word, *[4]word, *[4]word) { panic("residue: no kernel") }

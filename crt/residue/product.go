@@ -33,6 +33,10 @@ func (p *product) modulo(m *Modulus, r []word) {
 
 // times multiplies by x of L or of L/2 bits.
 func (p *product) times(x []word) {
+	if haveADX && len(p.r) == 8 {
+		p.times8(x)
+		return
+	}
 	if len(x) == len(p.m.c) {
 		clear(p.t)
 		addMul(p.t, p.r, x)
@@ -42,6 +46,23 @@ func (p *product) times(x []word) {
 	clear(p.z)
 	addMul(p.z, p.r, x)
 	p.m.fold(p.r, p.z)
+}
+
+// times8 is times where one call makes a product with half a width and its
+// remainder: of x it takes the upper half first, and then the lower.
+func (p *product) times8(x []word) {
+	r, c := (*[8]word)(p.r), (*[4]word)(p.m.c)
+	if len(x) == 4 {
+		mulHalf8ADX(r, (*[4]word)(x), c)
+		return
+	}
+	high, none := *r, [4]word{}
+	mulHalf8ADX(&high, (*[4]word)(x[4:]), c)
+	shiftIn8ADX(&high, &none, c)
+	mulHalf8ADX(r, (*[4]word)(x), c)
+	for carry := addTo(r[:], high[:]); carry != 0; {
+		carry = addTo(r[:], c[:])
+	}
 }
 
 // negate makes it m minus itself.
