@@ -174,18 +174,3 @@ func (s *span) product(n int) *big.Int {
 	p := new(big.Int).Lsh(big.NewInt(1), uint(s.count*n*wordBits))
 	return p.Sub(p, &s.dInt)
 }
-
-// replaced is s with another modulus in place i; the products beside the way
-// down are shared.
-func (s *span) replaced(i int, m *Modulus) *span {
-	if s.count == 1 {
-		return newSpan([]*Modulus{m})
-	}
-	left, right := s.left, s.right
-	if i < left.count {
-		left = left.replaced(i, m)
-	} else {
-		right = right.replaced(i-left.count, m)
-	}
-	return joinSpans(left, right, m.limbs())
-}

@@ -21,7 +21,12 @@ func (b *Basis) Replace(i int, m *Modulus) (*Basis, error) {
 	if err := r.reweigh(i, b.moduli[i]); err != nil {
 		return nil, err
 	}
-	r.root = b.root.replaced(i, m)
+	var buf [exchangeLimbs * 128]word // 16 moduli of 512 bits need no more
+	scratch := buf[:]
+	if need := exchangeLimbs * len(b.moduli) * m.limbs(); need > len(scratch) {
+		scratch = make([]word, need)
+	}
+	r.root = b.root.replaced(i, b.moduli[i], m, scratch)
 	return r, nil
 }
 
@@ -156,4 +161,62 @@ func inverseOfWord(c word) word {
 		z *= 2 - z*c
 	}
 	return z
+}
+
+// replaced is s with m, for old, in place i; the products beside the way down are
+// shared. It works in scratch, exchangeLimbs times as long as the product.
+func (s *span) replaced(i int, old, m *Modulus, scratch []word) *span {
+	if s.count == 1 {
+		return newSpan([]*Modulus{m})
+	}
+	left, right := s.left, s.right
+	if i < left.count {
+		left = left.replaced(i, old, m, scratch)
+	} else {
+		right = right.replaced(i-left.count, old, m, scratch)
+	}
+	if s.count < divideFrom {
+		return joinSpans(left, right, m.limbs())
+	}
+	next := &span{left: left, right: right, count: s.count, d: s.exchanged(old, m, scratch)}
+	next.dInt.SetBits(next.d)
+	return next
+}
+
+// divideFrom is of how many moduli a product is sooner divided by one and
+// multiplied by another than made of its halves.
+const divideFrom = 4
+
+// exchangeLimbs is how many times a product's limbs exchanged works in.
+const exchangeLimbs = 3
+
+// exchanged is D of the span's product with m for old.
+//
+// Without old it is 2^l − E, and D = E·(2^L − c) + c·2^l. So E is what D − c·2^l
+// is of old, and the new D is E·2^L + c'·2^l − E·c'. The division goes by half
+// widths from above, as Reduce does: what shiftIn folds, and carries, is the
+// quotient.
+func (s *span) exchanged(old, m *Modulus, scratch []word) []word {
+	n, h, all := m.limbs(), len(m.c), s.count*m.limbs()
+	l := all - n
+	rest, e, p := scratch[:all], scratch[all:all+l], scratch[2*all:2*all+l+h]
+	clear(scratch[:exchangeLimbs*all])
+	copy(rest, s.d)
+	subFrom(rest[l:], old.c)
+	r := rest[l:]
+	for at := l - h; at >= 0; at -= h {
+		copy(e[at:], r[h:])
+		if old.shiftIn(r, rest[at:at+h]) != 0 {
+			raise(e[at:], 1)
+		}
+	}
+	if r[0] != 0 { // it is old: its limbs are not 0, as old is odd
+		raise(e, 1)
+	}
+	addMul(p, e, m.c)
+	d := make([]word, all-h+1, (all-h+4)&^3)
+	copy(d[n:], e)
+	addTo(d[l:], m.c)
+	subFrom(d, p)
+	return d
 }

@@ -65,8 +65,8 @@
 	MOVQ R14, (AT+48)(BASE) \
 	MOVQ R15, (AT+56)(BASE)
 
-// func shiftIn8ADX(r *[8]word, x, c *[4]word)
-TEXT ·shiftIn8ADX(SB), NOSPLIT, $0-24
+// func shiftIn8ADX(r *[8]word, x, c *[4]word) (carry word)
+TEXT ·shiftIn8ADX(SB), NOSPLIT, $0-32
 	MOVQ r+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ c+16(FP), CX
@@ -75,6 +75,9 @@ TEXT ·shiftIn8ADX(SB), NOSPLIT, $0-24
 	MOVQ 16(SI), R10
 	MOVQ 24(SI), R11
 	SHIFT(0, DI)
+	NEGQ AX
+	MOVQ AX, carry+24(FP)
+	NEGQ AX
 	CARRY
 	MOVQ r+0(FP), DI
 	STORE(0, DI)
