@@ -27,7 +27,8 @@ func (sh *Shard) Change(period uint32, changes []Change, spare func() *residue.M
 		return nil, errors.New("crt: a member has no key at the shard's new key period")
 	}
 	next := &Shard{sealer: sh.sealer, id: sh.id, period: period, basis: sh.basis, places: append([]place(nil), sh.places...)}
-	others := make([]*residue.Modulus, len(sh.places)) // nil: the one that is there
+	var buf [4]other
+	others := buf[:0]
 	for _, c := range changes {
 		if c.Member == nil && !sh.places[c.Slot].taken { // nobody's, and stays so
 			continue
@@ -37,7 +38,7 @@ func (sh *Shard) Change(period uint32, changes []Change, spare func() *residue.M
 			return nil, err
 		}
 		if next.places[c.Slot] = p; !m.Equal(sh.basis.Modulus(c.Slot)) {
-			others[c.Slot] = m
+			others = append(others, other{c.Slot, m})
 		}
 	}
 	var err error
@@ -59,32 +60,38 @@ func (sh *Shard) names(changes []Change) bool {
 	return true
 }
 
+// other is a modulus that a slot had not before.
+type other struct {
+	slot    int
+	modulus *residue.Modulus
+}
+
 // exchange puts others into a basis, one after another, or makes it anew: where
 // they are so many that this is faster, and where one may be that of a place
 // whose turn comes later.
-func exchange(b *residue.Basis, others []*residue.Modulus) (*residue.Basis, error) {
-	moduli := make([]*residue.Modulus, len(others))
-	count := 0
-	for i, m := range others {
-		if moduli[i] = b.Modulus(i); m != nil {
-			moduli[i] = m
-			count++
+func exchange(b *residue.Basis, others []other) (*residue.Basis, error) {
+	if 2*len(others) > b.Len() {
+		return rebuild(b, others)
+	}
+	next := b
+	for _, o := range others {
+		var err error
+		if next, err = next.Replace(o.slot, o.modulus); err != nil {
+			return rebuild(b, others)
 		}
 	}
-	if 2*count > len(others) {
-		return residue.NewBasis(moduli)
+	return next, nil
+}
+
+func rebuild(b *residue.Basis, others []other) (*residue.Basis, error) {
+	moduli := make([]*residue.Modulus, b.Len())
+	for i := range moduli {
+		moduli[i] = b.Modulus(i)
 	}
-	for i, m := range others {
-		if m == nil {
-			continue
-		}
-		next, err := b.Replace(i, m)
-		if err != nil {
-			return residue.NewBasis(moduli)
-		}
-		b = next
+	for _, o := range others {
+		moduli[o.slot] = o.modulus
 	}
-	return b, nil
+	return residue.NewBasis(moduli)
 }
 
 // Join puts a member into a slot that is nobody's.

@@ -11,7 +11,7 @@ import (
 // that stay on the stack: crypto/hkdf, which tests hold it to, takes about twice
 // as long, for what it allocates.
 func derive(secret, salt []byte, info string, more ...[]byte) [KeySize]byte {
-	var buf [256]byte
+	var buf [128]byte
 	text := append(buf[:0], info...)
 	for _, m := range more {
 		text = append(text, m...)
@@ -23,7 +23,7 @@ func derive(secret, salt []byte, info string, more ...[]byte) [KeySize]byte {
 
 // mac is HMAC-SHA-256 of RFC 2104; the key is of at most one block.
 func mac(key, text []byte) [sha256.Size]byte {
-	var inner [sha256.BlockSize + 256]byte
+	var inner [sha256.BlockSize + 128]byte
 	var outer [sha256.BlockSize + sha256.Size]byte
 	defer clear(outer[:sha256.BlockSize])
 	if copy(outer[:sha256.BlockSize], key) < len(key) {

@@ -26,10 +26,15 @@ func addMul4ADX(z, x *word, fours int, y *[4]word, carry word) word
 // shiftIn8ADX is shiftIn8.
 //
 //go:noescape
-func shiftIn8ADX(r *[8]word, x, c *[4]word)
+func shiftIn8ADX(r *[8]word, x, c *[4]word) (carry word)
 
 // reduce8ADX is shiftIn8 by so many numbers of 32 bytes, big endian, one after
 // another.
 //
 //go:noescape
 func reduce8ADX(r *[8]word, x *byte, halves int, c *[4]word)
+
+// mulHalf8ADX sets r to r·x modulo m, below 2^L.
+//
+//go:noescape
+func mulHalf8ADX(r *[8]word, x, c *[4]word)

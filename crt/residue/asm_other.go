@@ -11,6 +11,8 @@ func fmaGroup(*int64, *float64, *float64, int, int) { panic("residue: no vector 
 
 func addMul4ADX(*word, *word, int, *[4]word, word) word { panic("residue: no kernel") }
 
-func shiftIn8ADX(*[8]word, *[4]word, *[4]word) { panic("residue: no kernel") }
+func shiftIn8ADX(*[8]word, *[4]word, *[4]word) word { panic("residue: no kernel") }
 
 func reduce8ADX(*[8]word, *byte, int, *[4]word) { panic("residue: no kernel") }
+
+func mulHalf8ADX(*[8]word, *[4]word, *[4]word) { panic("residue: no kernel") }

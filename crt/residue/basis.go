@@ -63,7 +63,7 @@ func NewBasis(moduli []*Modulus) (*Basis, error) {
 // c_i − c_j, which is half as long.
 func (b *Basis) weigh(i int) error {
 	m := b.moduli[i]
-	p := newProduct(m)
+	p := newProduct(m, make([]word, productLimbs*m.limbs()))
 	minus := false
 	for j, other := range b.moduli {
 		if j == i {
@@ -154,7 +154,7 @@ func joinSpans(left, right *span, n int) *span {
 
 // rowLimbs is how long factors are at most that rows of limbs multiply sooner
 // than math/big.
-const rowLimbs = 32
+const rowLimbs = 64
 
 // takeProduct takes D_l·D_r off D. Rows go by four limbs, which D has room for.
 func (s *span) takeProduct(left, right *span) {
@@ -173,19 +173,4 @@ func (s *span) takeProduct(left, right *span) {
 func (s *span) product(n int) *big.Int {
 	p := new(big.Int).Lsh(big.NewInt(1), uint(s.count*n*wordBits))
 	return p.Sub(p, &s.dInt)
-}
-
-// replaced is s with another modulus in place i; the products beside the way
-// down are shared.
-func (s *span) replaced(i int, m *Modulus) *span {
-	if s.count == 1 {
-		return newSpan([]*Modulus{m})
-	}
-	left, right := s.left, s.right
-	if i < left.count {
-		left = left.replaced(i, m)
-	} else {
-		right = right.replaced(i-left.count, m)
-	}
-	return joinSpans(left, right, m.limbs())
 }

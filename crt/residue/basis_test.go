@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -105,6 +106,11 @@ func TestReplaceIsRebuild(t *testing.T) {
 		for i := range moduli {
 			if b.Modulus(i) != moduli[i] {
 				t.Fatalf("modulus %d is another one", i)
+			}
+		}
+		for x, y := b.root, rebuilt.root; x != nil; x, y = x.left, y.left {
+			if !slices.Equal(x.d, y.d) || x.dInt.Cmp(&y.dInt) != 0 {
+				t.Fatalf("a product of %d is %x, rebuilt %x", x.count, x.d, y.d)
 			}
 		}
 		for i, w := range rebuilt.weights {

@@ -3,30 +3,29 @@ package residue
 // shiftIn sets r, below 2^L, to a number below 2^L that is congruent to
 // r·2^(L/2) + x; x has L/2 bits. The upper half of r weighs 2^L ≡ c then, so it
 // costs one product of two half widths, the fewest that a remainder by m can be
-// had for. What carries out can't carry again: it leaves less than c·(2^(L/2)
-// − 1) behind, to which c is added. No branch and no index depends on any of
-// them.
-func (m *Modulus) shiftIn(r, x []word) {
+// had for. What carries out, which is answered, can't carry again: it leaves less
+// than c·(2^(L/2) − 1) behind, to which c is added. No branch and no index depends
+// on any of them.
+func (m *Modulus) shiftIn(r, x []word) (carry word) {
 	if len(r) == 8 && haveADX {
-		shiftIn8ADX((*[8]word)(r), (*[4]word)(x), (*[4]word)(m.c))
-		return
+		return shiftIn8ADX((*[8]word)(r), (*[4]word)(x), (*[4]word)(m.c))
 	}
 	if len(r) == 8 {
-		shiftIn8((*[8]word)(r), (*[4]word)(x), (*[4]word)(m.c))
-		return
+		return shiftIn8((*[8]word)(r), (*[4]word)(x), (*[4]word)(m.c))
 	}
 	var buf [maxLimbs]word
 	t, h := buf[:len(r)], len(x)
 	copy(t, x)
 	copy(t[h:], r[:h])
-	carry := addMul(t, r[h:], m.c)
+	carry = addMul(t, r[h:], m.c)
 	copy(r, t)
 	addMasked(r, m.c, -carry)
+	return carry
 }
 
 // shiftIn8 is shiftIn where all fits the registers: by columns as in addMul4,
 // whose row of sums the limbs of x and of r's lower half enter.
-func shiftIn8(r *[8]word, x, c *[4]word) {
+func shiftIn8(r *[8]word, x, c *[4]word) (carry word) {
 	c0, c1, c2, c3 := c[0], c[1], c[2], c[3]
 	r0, r1, r2, r3 := r[0], r[1], r[2], r[3]
 	var s0, s1, s2, s3, k word
@@ -51,6 +50,7 @@ func shiftIn8(r *[8]word, x, c *[4]word) {
 	r1, k = add(r1, s1, k)
 	r2, k = add(r2, s2, k)
 	r3, k = add(r3, s3, k)
+	carry = k
 	mask := -k
 	r[0], k = add(r[0], c0&mask, 0)
 	r[1], k = add(r[1], c1&mask, k)
@@ -60,6 +60,7 @@ func shiftIn8(r *[8]word, x, c *[4]word) {
 	r[5], k = add(r1, 0, k)
 	r[6], k = add(r2, 0, k)
 	r[7], _ = add(r3, 0, k)
+	return carry
 }
 
 // foldHalf sets r, below 2^L, to a number congruent to t, of L + L/2 bits.

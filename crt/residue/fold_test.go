@@ -75,3 +75,25 @@ func TestReduceIsTheRemainderInAllKernels(t *testing.T) {
 		withoutADX(check)
 	})
 }
+
+func TestTimesIsTheProductInAllKernels(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := drawModulus(t, 256, 512, 512, 512, 1024)
+		r, x := drawLimbs(t, "r", m.limbs()), drawLimbs(t, "x", m.limbs()/rapid.IntRange(1, 2).Draw(t, "halves"))
+		want := new(big.Int).Mul(intOf(r), intOf(x))
+		want.Mod(want, m.Int())
+		check := func() {
+			p := newProduct(m, make([]word, productLimbs*m.limbs()))
+			copy(p.r, r)
+			if p.times(x); new(big.Int).Mod(intOf(p.r), m.Int()).Cmp(want) != 0 {
+				t.Fatalf("%x times %x modulo %v: %x", r, x, m.Int(), p.r)
+			}
+			m.canonical(p.r)
+			if intOf(p.r).Cmp(want) != 0 {
+				t.Fatalf("%x is not canonical modulo %v", p.r, m.Int())
+			}
+		}
+		check()
+		withoutADX(check)
+	})
+}

@@ -150,13 +150,14 @@ func (m *Modulus) Reduce(dst, x []byte) {
 // canonical takes m off r, below 2^L, where it is not below m: r − m is
 // r + c − 2^L.
 func (m *Modulus) canonical(r []word) {
-	var buf [maxLimbs]word
-	s := buf[:len(r)]
-	copy(s, r)
-	mask := -addTo(s, m.c)
-	for i := range r {
-		r[i] ^= mask & (r[i] ^ s[i])
+	var carry word // of r + c
+	for i, v := range m.c {
+		_, carry = add(r[i], v, carry)
 	}
+	for _, v := range r[len(m.c):] {
+		_, carry = add(v, 0, carry)
+	}
+	addMasked(r, m.c, -carry)
 }
 
 // addMasked adds x to z where mask is all ones, and nothing where it is zero,

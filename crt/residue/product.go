@@ -9,10 +9,18 @@ type product struct {
 	d []word // scratch, L/2 bits
 }
 
-func newProduct(m *Modulus) *product {
+// productLimbs is how many widths newProduct takes of what it is given.
+const productLimbs = 5
+
+// newProduct is 1 in zeros that are the product's from then on.
+func newProduct(m *Modulus, zeros []word) product {
 	n := m.limbs()
-	buf := make([]word, 5*n)
-	p := &product{m: m, r: buf[:n:n], z: buf[n : 3*n : 3*n], t: buf[3*n : 4*n+n/2 : 4*n+n/2], d: buf[4*n+n/2:]}
+	cut := func(n int) []word {
+		z := zeros[:n:n]
+		zeros = zeros[n:]
+		return z
+	}
+	p := product{m: m, r: cut(n), z: cut(2 * n), t: cut(n + n/2), d: cut(n / 2)}
 	p.r[0] = 1
 	return p
 }
@@ -25,6 +33,10 @@ func (p *product) modulo(m *Modulus, r []word) {
 
 // times multiplies by x of L or of L/2 bits.
 func (p *product) times(x []word) {
+	if haveADX && len(p.r) == 8 {
+		p.times8(x)
+		return
+	}
 	if len(x) == len(p.m.c) {
 		clear(p.t)
 		addMul(p.t, p.r, x)
@@ -34,6 +46,23 @@ func (p *product) times(x []word) {
 	clear(p.z)
 	addMul(p.z, p.r, x)
 	p.m.fold(p.r, p.z)
+}
+
+// times8 is times where one call makes a product with half a width and its
+// remainder: of x it takes the upper half first, and then the lower.
+func (p *product) times8(x []word) {
+	r, c := (*[8]word)(p.r), (*[4]word)(p.m.c)
+	if len(x) == 4 {
+		mulHalf8ADX(r, (*[4]word)(x), c)
+		return
+	}
+	high, none := *r, [4]word{}
+	mulHalf8ADX(&high, (*[4]word)(x[4:]), c)
+	shiftIn8ADX(&high, &none, c)
+	mulHalf8ADX(r, (*[4]word)(x), c)
+	for carry := addTo(r[:], high[:]); carry != 0; {
+		carry = addTo(r[:], c[:])
+	}
 }
 
 // negate makes it m minus itself.

@@ -21,7 +21,12 @@ func (b *Basis) Replace(i int, m *Modulus) (*Basis, error) {
 	if err := r.reweigh(i, b.moduli[i]); err != nil {
 		return nil, err
 	}
-	r.root = b.root.replaced(i, m)
+	var buf [exchangeLimbs * 128]word // 16 moduli of 512 bits need no more
+	scratch := buf[:]
+	if need := exchangeLimbs * len(b.moduli) * m.limbs(); need > len(scratch) {
+		scratch = make([]word, need)
+	}
+	r.root = b.root.replaced(i, b.moduli[i], m, scratch)
 	return r, nil
 }
 
@@ -37,8 +42,16 @@ func (b *Basis) Replace(i int, m *Modulus) (*Basis, error) {
 func (b *Basis) reweigh(i int, old *Modulus) error {
 	m := b.moduli[i]
 	n := m.limbs()
-	before := make([]word, len(b.moduli)*n) // before[j]: product of the d before j, mod m
-	p := newProduct(m)
+	var buf [512]word // 16 moduli of 512 bits need no more
+	zeros := buf[:]
+	k := len(b.moduli) * n
+	if need := k + (3*productLimbs+inverseLimbs)*n; need > len(zeros) {
+		zeros = make([]word, need)
+	}
+	before, zeros := zeros[:k], zeros[k:] // before[j]: product of the d before j, mod m
+	p := newProduct(m, zeros[:productLimbs*n])
+	rest := newProduct(m, zeros[productLimbs*n:2*productLimbs*n]) // the inverse of the product up to j, mod m
+	zeros = zeros[2*productLimbs*n:]
 	minus := false // the product's sign
 	for j, other := range b.moduli {
 		copy(before[j*n:], p.r)
@@ -51,7 +64,6 @@ func (b *Basis) reweigh(i int, old *Modulus) error {
 		}
 		minus = minus != negative
 	}
-	rest := newProduct(m) // the inverse of the product up to j, mod m
 	if !invert(rest.r, p.r, m) {
 		return b.commonFactor(i)
 	}
@@ -61,7 +73,7 @@ func (b *Basis) reweigh(i int, old *Modulus) error {
 	}
 	copy(b.weight(i), p.r)
 
-	x := exchange{old: old, cInv: inverseOfC(m), u: p, p: newProduct(m)}
+	x := exchange{old: old, cInv: inverseOfC(m, zeros[productLimbs*n:]), u: &p, p: newProduct(m, zeros[:productLimbs*n])}
 	for j := len(b.moduli) - 1; j >= 0; j-- {
 		if j == i {
 			continue
@@ -79,7 +91,7 @@ type exchange struct {
 	old  *Modulus
 	cInv []word   // c⁻¹ modulo 2^L, of m
 	u    *product // d_j⁻¹ modulo m
-	p    *product // the new weight
+	p    product  // the new weight
 }
 
 // do does it with the weight of mj, when u is set; negative: m_j is −d_j.
@@ -120,11 +132,11 @@ func mulLow(z, x, y []word) {
 }
 
 // inverseOfC is c⁻¹ modulo 2^L, by Newton's iteration: if z·c is 1 but for a
-// multiple of 2^k, then z·(2 − z·c) is c⁻¹ modulo 2^2k.
-func inverseOfC(m *Modulus) []word {
+// multiple of 2^k, then z·(2 − z·c) is c⁻¹ modulo 2^2k. It works in zeros,
+// inverseLimbs widths, and so does the answer.
+func inverseOfC(m *Modulus, zeros []word) []word {
 	n := m.limbs()
-	buf := make([]word, 5*n)
-	z, c, t, p := buf[:n:n], buf[n:2*n], buf[2*n:3*n], buf[3*n:]
+	z, c, t, p := zeros[:n:n], zeros[n:2*n], zeros[2*n:3*n], zeros[3*n:inverseLimbs*n]
 	copy(c, m.c)
 	z[0] = inverseOfWord(c[0])
 	for k := wordBits; k < m.width; k *= 2 {
@@ -139,6 +151,9 @@ func inverseOfC(m *Modulus) []word {
 	return z
 }
 
+// inverseLimbs is how many widths inverseOfC works in.
+const inverseLimbs = 5
+
 // inverseOfWord is c⁻¹ modulo 2 to the power of a word's bits; c is odd.
 func inverseOfWord(c word) word {
 	z := c // right to three bits, as odd squares leave 1 modulo 8
@@ -146,4 +161,62 @@ func inverseOfWord(c word) word {
 		z *= 2 - z*c
 	}
 	return z
+}
+
+// replaced is s with m, for old, in place i; the products beside the way down are
+// shared. It works in scratch, exchangeLimbs times as long as the product.
+func (s *span) replaced(i int, old, m *Modulus, scratch []word) *span {
+	if s.count == 1 {
+		return newSpan([]*Modulus{m})
+	}
+	left, right := s.left, s.right
+	if i < left.count {
+		left = left.replaced(i, old, m, scratch)
+	} else {
+		right = right.replaced(i-left.count, old, m, scratch)
+	}
+	if s.count < divideFrom {
+		return joinSpans(left, right, m.limbs())
+	}
+	next := &span{left: left, right: right, count: s.count, d: s.exchanged(old, m, scratch)}
+	next.dInt.SetBits(next.d)
+	return next
+}
+
+// divideFrom is of how many moduli a product is sooner divided by one and
+// multiplied by another than made of its halves.
+const divideFrom = 4
+
+// exchangeLimbs is how many times a product's limbs exchanged works in.
+const exchangeLimbs = 3
+
+// exchanged is D of the span's product with m for old.
+//
+// Without old it is 2^l − E, and D = E·(2^L − c) + c·2^l. So E is what D − c·2^l
+// is of old, and the new D is E·2^L + c'·2^l − E·c'. The division goes by half
+// widths from above, as Reduce does: what shiftIn folds, and carries, is the
+// quotient.
+func (s *span) exchanged(old, m *Modulus, scratch []word) []word {
+	n, h, all := m.limbs(), len(m.c), s.count*m.limbs()
+	l := all - n
+	rest, e, p := scratch[:all], scratch[all:all+l], scratch[2*all:2*all+l+h]
+	clear(scratch[:exchangeLimbs*all])
+	copy(rest, s.d)
+	subFrom(rest[l:], old.c)
+	r := rest[l:]
+	for at := l - h; at >= 0; at -= h {
+		copy(e[at:], r[h:])
+		if old.shiftIn(r, rest[at:at+h]) != 0 {
+			raise(e[at:], 1)
+		}
+	}
+	if r[0] != 0 { // it is old: its limbs are not 0, as old is odd
+		raise(e, 1)
+	}
+	addMul(p, e, m.c)
+	d := make([]word, all-h+1, (all-h+4)&^3)
+	copy(d[n:], e)
+	addTo(d[l:], m.c)
+	subFrom(d, p)
+	return d
 }

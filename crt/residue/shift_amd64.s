@@ -65,8 +65,8 @@
 	MOVQ R14, (AT+48)(BASE) \
 	MOVQ R15, (AT+56)(BASE)
 
-// func shiftIn8ADX(r *[8]word, x, c *[4]word)
-TEXT ·shiftIn8ADX(SB), NOSPLIT, $0-24
+// func shiftIn8ADX(r *[8]word, x, c *[4]word) (carry word)
+TEXT ·shiftIn8ADX(SB), NOSPLIT, $0-32
 	MOVQ r+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ c+16(FP), CX
@@ -75,6 +75,9 @@ TEXT ·shiftIn8ADX(SB), NOSPLIT, $0-24
 	MOVQ 16(SI), R10
 	MOVQ 24(SI), R11
 	SHIFT(0, DI)
+	NEGQ AX
+	MOVQ AX, carry+24(FP)
+	NEGQ AX
 	CARRY
 	MOVQ r+0(FP), DI
 	STORE(0, DI)
@@ -112,6 +115,53 @@ half:
 	DECQ   64(SP)
 	JNZ    half
 
+	MOVQ r+0(FP), DI
+	STORE(0, DI)
+	RET
+
+// func mulHalf8ADX(r *[8]word, x, c *[4]word)
+TEXT ·mulHalf8ADX(SB), NOSPLIT, $96-24
+	MOVQ r+0(FP), SI
+	MOVQ x+8(FP), CX
+	XORL R8, R8
+	XORL R9, R9
+	XORL R10, R10
+	XORL R11, R11
+	MOVQ 0(SI), DX
+	ROW(R8, R9, R10, R11, R12)
+	MOVQ R8, 0(SP)
+	MOVQ 8(SI), DX
+	ROW(R9, R10, R11, R12, R13)
+	MOVQ R9, 8(SP)
+	MOVQ 16(SI), DX
+	ROW(R10, R11, R12, R13, R14)
+	MOVQ R10, 16(SP)
+	MOVQ 24(SI), DX
+	ROW(R11, R12, R13, R14, R15)
+	MOVQ R11, 24(SP)
+	MOVQ 32(SI), DX
+	ROW(R12, R13, R14, R15, R8)
+	MOVQ R12, 32(SP)
+	MOVQ 40(SI), DX
+	ROW(R13, R14, R15, R8, R9)
+	MOVQ R13, 40(SP)
+	MOVQ 48(SI), DX
+	ROW(R14, R15, R8, R9, R10)
+	MOVQ R14, 48(SP)
+	MOVQ 56(SI), DX
+	ROW(R15, R8, R9, R10, R11)
+	MOVQ R15, 56(SP)
+	MOVQ R8, 64(SP)
+	MOVQ R9, 72(SP)
+	MOVQ R10, 80(SP)
+	MOVQ R11, 88(SP)
+	MOVQ c+16(FP), CX
+	MOVQ 0(SP), R8
+	MOVQ 8(SP), R9
+	MOVQ 16(SP), R10
+	MOVQ 24(SP), R11
+	SHIFT(32, SP)
+	CARRY
 	MOVQ r+0(FP), DI
 	STORE(0, DI)
 	RET
