@@ -12,6 +12,7 @@ type Keys struct {
 	grant   Grant
 	chain   Chain // of the lowest period that may still have to be opened
 	up      [KeySize]byte
+	session [KeySize]byte
 	slots   map[keyID]*slotOpener
 	scratch openScratch
 }
@@ -56,6 +57,13 @@ func (k *Keys) Chain() Chain { return k.chain }
 // none unless [Keys.RestoreUp] was called.
 func (k *Keys) Up() Chain { return Chain{k.grant.Period, k.up} }
 
+// Session is what a [Receiver] of the client's sessions opens with, to be kept
+// with the rest.
+func (k *Keys) Session() [KeySize]byte { return k.session }
+
+// RestoreSession puts it back into keys that were kept.
+func (k *Keys) RestoreSession(key [KeySize]byte) { k.session = key }
+
 // RestoreUp gives back what Up answered.
 func (k *Keys) RestoreUp(up [KeySize]byte) { k.up = up }
 
@@ -80,6 +88,7 @@ func (k *Keys) Forget(before uint32) {
 func (k *Keys) Wipe() {
 	k.chain.Wipe()
 	clear(k.up[:])
+	clear(k.session[:])
 	clear(k.slots)
 	k.grant.Modulus = nil
 }
