@@ -69,6 +69,10 @@ type Opened struct {
 	// Public is the server's identity key where the client wants a kind of
 	// sealing that is offered; nil otherwise.
 	Public []byte
+	// Session seals what the session is sent, where Public is set and the client
+	// holds the keys of SealGeneration; nil otherwise: it has to make a handshake
+	// first. It is the session's own.
+	Session SessionSealer
 }
 
 // Desk serves live sessions: it reads mailboxes for them, takes their acks
@@ -123,11 +127,11 @@ func (d *Desk) Open(id Identity, h Hello, done func(Opened, error)) {
 		if err == nil {
 			o, err = d.open(ctx, id.Client, h)
 		}
+		if err == nil {
+			err = d.offer(ctx, id.Client, h, &o)
+		}
 		if HasCode(err, CodeNoStore) || HasCode(err, CodeTimeout) || HasCode(err, CodeNoAuth) {
 			return false
-		}
-		if err == nil && d.sealing != nil && d.sealing.Offers(h.Seal) {
-			o.Public = d.sealing.Public()
 		}
 		if err == nil {
 			d.met.opened.WithLabelValues(o.kind(h)).Inc()

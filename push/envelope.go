@@ -14,7 +14,7 @@ const (
 
 // SealMode says how a push is sealed: as each client has chosen (auto), not at
 // all, or in a way that it requires. Who has no keys of that kind is refused then,
-// by name ([CodeNoSealKey]).
+// by name ([CodeNoSealKey]); a store=never push is missed by it.
 type SealMode string
 
 // The seal modes.

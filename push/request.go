@@ -193,11 +193,7 @@ func (r *Request) checkSeal(Config) *Error {
 	switch r.Seal {
 	case "":
 		r.Seal = SealAuto
-	case SealAuto, SealNone:
-	case SealCRT, SealAEAD:
-		if r.Store == StoreNever {
-			return Errorf(CodeInvalidField, "seal: a store=never push is not sealed; store it, or use none")
-		}
+	case SealAuto, SealNone, SealCRT, SealAEAD:
 	default:
 		return Errorf(CodeInvalidField, "seal: must be auto, none, crt or aead")
 	}

@@ -75,8 +75,6 @@ func TestValidateNamesTheField(t *testing.T) {
 		{Request{Target: to("a"), Topic: "a\nb"}, CodeInvalidField, "topic:"},
 		{Request{Target: to("a"), Priority: 6}, CodeInvalidField, "priority:"},
 		{Request{Target: to("a"), Seal: "x"}, CodeInvalidField, "seal:"},
-		{Request{Target: to("a", "b"), Seal: SealCRT, Store: StoreNever}, CodeInvalidField, "seal:"},
-		{Request{Target: Target{All: true}, Seal: SealAEAD}, CodeInvalidField, "seal:"},
 		{Request{Target: to("a"), Attachment: &Attachment{URL: "/x"}}, CodeInvalidField, "attachment.url:"},
 		{Request{Target: to("a"), Attachment: &Attachment{URL: "https://x/", Size: -1}}, CodeInvalidField, "attachment.size:"},
 		{Request{Target: to("a"), Attachment: &Attachment{URL: "https://x/", Name: "a\x00"}}, CodeInvalidField, "attachment.name:"},
