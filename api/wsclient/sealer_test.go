@@ -36,6 +36,9 @@ type sealer struct {
 	chain  crt.Chain
 	gen    uint32 // the newest that is complete
 	kind   crt.Kind
+
+	key     [crt.KeySize]byte // of sessions
+	session *crt.Sender       // of this one
 }
 
 var alice = crt.NameHash("", "alice")
@@ -58,6 +61,7 @@ func (s *sealer) config(base, seal string) Config {
 // welcome reads hello and offers sealing.
 func (s *sealer) welcome(p *peer, seal string, cursor uint64) wire.ClientMessage {
 	hello := p.message(wire.TypeHello)
+	s.session = crt.NewSessionSender(alice, s.gen, s.key)
 	p.send(wire.AppendWelcome(nil, p.codec, wire.Welcome{ClientID: "alice", Session: "s", Incarnation: "aa", Cursor: cursor,
 		HeartbeatMS: 25000, Seal: seal, SealKey: s.id.Public(), SealGeneration: s.gen}))
 	return hello
@@ -77,7 +81,24 @@ func (s *sealer) handshake(p *peer) {
 	if g.Modulus == nil {
 		p.opens = crt.NewReceiver(alice, crt.Chain{Period: g.Period, Key: pending.Up()})
 	}
+	s.key = pending.Session()
 	s.complete(p, chain, g)
+	s.session = crt.NewSessionSender(alice, s.gen, s.key)
+}
+
+// tell sends a message of the protocol sealed for the session.
+func (s *sealer) tell(p *peer, text []byte) { p.binary(s.told(p, text)) }
+
+func (s *sealer) told(p *peer, text []byte) []byte {
+	format := crt.JSON
+	if p.codec == wire.Msgpack {
+		format = crt.MsgPack
+	}
+	f, err := s.session.Seal(format, text)
+	if err != nil {
+		s.t.Error(err)
+	}
+	return f
 }
 
 func (s *sealer) answer(p *peer) (*crt.Pending, crt.Grant) {

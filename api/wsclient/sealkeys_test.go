@@ -101,7 +101,7 @@ func TestKeysAreForgottenOnceAllIsAcked(t *testing.T) {
 			p.binary(s.frame(2, `2`)) // under a period that is gone
 			s.shard = s.shard.Step().Step()
 			p.binary(s.cover())
-			p.send(wire.AppendGap(nil, p.codec, 2, 2, "expired")) // 2 is told after all
+			s.tell(p, wire.AppendGap(nil, p.codec, 2, 2, "expired")) // 2 is told after all
 			p.message(wire.TypeAck)
 			s.gen = 41 // somebody else made a handshake
 			return
