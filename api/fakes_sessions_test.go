@@ -178,8 +178,8 @@ func (b backend) Open(id push.Identity, h push.Hello, done func(push.Opened, err
 			o.Start = *h.Cursor
 			b.Ack(id.Client, *h.Cursor, nil)
 		}
-		if b.public != nil {
-			o.Seal = push.SealCRT
+		if b.public != nil && h.Seal == "" {
+			o.Refusal = &push.Refusal{Code: push.CloseHelloTimeout, Reason: push.ReasonSaySeal}
 		}
 		if b.public != nil && h.Seal == push.SealCRT {
 			o.Public, o.SealGeneration = b.public, uint32(len(h.Held))

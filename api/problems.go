@@ -34,7 +34,7 @@ var advices = map[push.Code]advice{
 	push.CodeMediaType:       {"The body is not declared as application/json.", "Send Content-Type: application/json and no Content-Encoding."},
 	push.CodeKeyReused:       {"This Idempotency-Key was sent within a day with another body.", "Repeat a request with the very same bytes; take a new key for a new push."},
 	push.CodeUpgrade:         {"A plain HTTP request came to a WebSocket address.", "Open it with a WebSocket client (version 13, HTTP/1.1), or use GET /v1/events."},
-	push.CodeNoSealKey:       {"Sealing was required for a client that has no key for it.", "Leave seal out (auto) or use none."},
+	push.CodeNoSealKey:       {"Sealing was required for a client that has no key for it.", "Have the client connect with sealing once; or leave seal out (auto) or use none, where the server does not require sealing (seal.require)."},
 	push.CodeRateLimited:     {"The API key has made too many requests, or has too many running.", "Wait for Retry-After; put many pushes into one with POST /v1/push/batch."},
 	push.CodeMailboxFull:     {"The client's backlog is at its limit and the server is configured to refuse more.", "Wait until the client has come and acked, cancel what is stale, or use collapse_key or store=never."},
 	push.CodeInternal:        {"Something failed in the server that should not.", "Send it again; if it stays, give the operator the request_id, under which the log has the cause."},

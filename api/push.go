@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -114,7 +115,10 @@ func (t *targetBody) target(ctx context.Context) (push.Target, error) {
 	return out, nil
 }
 
-// idempotency is the identity of a repeated request; nil where none was sent.
+// idempotency is the identity of a repeated request; nil where none was sent. The
+// body's hash is keyed by the key as it was sent, of which the store has a hash
+// alone: who has the database can test no guess of a body, unless it can guess
+// the key.
 func idempotency(ctx context.Context, key string, body []byte) (*push.Idempotency, error) {
 	if key == "" {
 		return nil, nil
@@ -126,8 +130,12 @@ func idempotency(ctx context.Context, key string, body []byte) (*push.Idempotenc
 	h.Write([]byte(caller(ctx).ID))
 	h.Write([]byte{0})
 	h.Write([]byte(key))
-	out := &push.Idempotency{Body: sha256.Sum256(body)}
+	out := &push.Idempotency{}
 	h.Sum(out.Key[:0])
+	b := hmac.New(sha256.New, []byte(key))
+	b.Write([]byte("sunzi idempotent body\x00"))
+	b.Write(body)
+	b.Sum(out.Body[:0])
 	return out, nil
 }
 

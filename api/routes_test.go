@@ -1,6 +1,8 @@
 package api
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -129,6 +131,24 @@ func TestPushRefusesByField(t *testing.T) {
 		if !strings.Contains(out.body["detail"].(string), c.says) {
 			t.Errorf("%.80s: detail is %q, want %q in it", c.body, out.body["detail"], c.says)
 		}
+	}
+}
+
+// What is kept of a body says nothing to who can't guess the key that it came
+// with: one body under two keys has two hashes, and none of them is its own.
+func TestTheHashOfABodyIsKeyed(t *testing.T) {
+	s := newServer(t)
+	const body = `{"to":{"client":"a"},"data":1}`
+	s.must(202, "POST", "/v1/push", body, "Idempotency-Key: k")
+	s.must(202, "POST", "/v1/push", body, "Idempotency-Key: l")
+	one, two := s.world.pushed[0].Idempotency, s.world.pushed[1].Idempotency
+	if one.Body == two.Body || one.Body == sha256.Sum256([]byte(body)) {
+		t.Errorf("hashes %x and %x", one.Body, two.Body)
+	}
+	m := hmac.New(sha256.New, []byte("k"))
+	m.Write([]byte("sunzi idempotent body\x00" + body))
+	if !hmac.Equal(m.Sum(nil), one.Body[:]) {
+		t.Errorf("kept %x", one.Body)
 	}
 }
 

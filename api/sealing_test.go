@@ -135,9 +135,12 @@ func TestParseHeld(t *testing.T) {
 		"": true, "0": true, "1,2,3,4,5,6,7,8": true, "4294967295": true,
 		"1,2,3,4,5,6,7,8,9": false, "4294967296": false, "-1": false, "1,": false, "x": false, "1, 2": false,
 	} {
-		_, err := helloOf(httptest.NewRequest("GET", "/v1/events?seal_held="+url.QueryEscape(list), nil))
-		if (err == nil) != ok {
-			t.Errorf("%q: %v", list, err)
+		h, err := helloOf(httptest.NewRequest("GET", "/v1/events?seal_held="+url.QueryEscape(list), nil))
+		if (err == nil) != ok || ok && h.Held == nil {
+			t.Errorf("%q: %v, %v", list, h.Held, err)
 		}
+	}
+	if h, err := helloOf(httptest.NewRequest("GET", "/v1/events?seal=crt", nil)); err != nil || h.Held != nil {
+		t.Errorf("what was left out was taken for said: %v, %v", h.Held, err)
 	}
 }

@@ -123,8 +123,10 @@ func helloOf(r *http.Request) (push.Hello, error) {
 		return h, push.Errorf(push.CodeInvalidField, "incarnation and device: must be as they were told")
 	}
 	var err error
-	if h.Held, err = parseHeld(q.Get("seal_held")); err != nil {
-		return h, err
+	if q.Has("seal_held") {
+		if h.Held, err = parseHeld(q.Get("seal_held")); err != nil {
+			return h, err
+		}
 	}
 	if id == "" {
 		return h, nil
@@ -140,10 +142,10 @@ func helloOf(r *http.Request) (push.Hello, error) {
 	return h, nil
 }
 
-// parseHeld reads generations of keys with commas between.
+// parseHeld reads generations of keys with commas between; empty: none is held.
 func parseHeld(list string) ([]uint32, error) {
 	if list == "" {
-		return nil, nil
+		return []uint32{}, nil
 	}
 	parts := strings.SplitN(list, ",", wire.MaxSealHeld+1)
 	held := make([]uint32, len(parts))

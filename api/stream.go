@@ -166,9 +166,8 @@ func (s *stream) open(o opened) {
 		s.broken("mailbox not opened", o.err)
 		return
 	}
-	if o.Seal != "" && s.hello.Seal == "" {
-		// Its events would move the cursor over what the page can't read.
-		s.Close(push.CloseHelloTimeout, "this client has sealing keys: say seal and seal_held")
+	if no := o.Refusal; no != nil { // its events would move the cursor over what the page can't read
+		s.Close(no.Code, no.Reason)
 		return
 	}
 	if o.Public != nil && o.Session == nil {
@@ -281,7 +280,7 @@ func (s *stream) seals() push.SealMode {
 // Live hands over a store=never message; false where the queue is full, or the
 // stream does not seal as it requires.
 func (s *stream) Live(m *push.Message) bool {
-	if m.Require != "" && m.Require != s.seals() {
+	if !m.Require.Allows(s.seals()) {
 		return false
 	}
 	return s.enqueue(queued{m: m}, s.a.cfg.SSE.Queue)

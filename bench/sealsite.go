@@ -25,14 +25,18 @@ type sealVariant struct {
 	Name  string
 	Mode  string // of wsclient; empty: none
 	Slots int    // of crt
-	Bare  bool   // crt without covers
+	Bare  bool   // crt without covers; else all frames are covered
 }
 
 func (v sealVariant) env() []string {
 	if v.Mode != wsclient.SealCRT {
 		return nil
 	}
-	return []string{"SUNZI_SEAL_SLOTS=" + strconv.Itoa(v.Slots), "SUNZI_SEAL_COVER=" + strconv.FormatBool(!v.Bare)}
+	cover := "all"
+	if v.Bare {
+		cover = "none"
+	}
+	return []string{"SUNZI_SEAL_SLOTS=" + strconv.Itoa(v.Slots), "SUNZI_SEAL_COVER=" + cover}
 }
 
 // sealSite is one variant's server with its clients, which are the library's:

@@ -72,7 +72,7 @@ func BenchmarkJoin(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m := sh.Member(7)
+	m := &Member{Who: NameHash("", "h"), Modulus: primes()[7], Chain: Chain{Period: 1, Key: [KeySize]byte{8}}}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := left.Join(7, m); err != nil {

@@ -2,14 +2,17 @@ package crt
 
 import (
 	"crypto/ecdh"
+	"crypto/hmac"
 	"crypto/mlkem"
+	"crypto/sha256"
 	"errors"
 	"io"
 )
 
 // Identity is the server's static key, which clients pin.
 type Identity struct {
-	key *ecdh.PrivateKey
+	key   *ecdh.PrivateKey
+	blind [KeySize]byte
 }
 
 // NewIdentity makes one of its secret, 32 random bytes.
@@ -18,7 +21,17 @@ func NewIdentity(secret []byte) (*Identity, error) {
 	if err != nil {
 		return nil, errors.New("crt: an identity's secret is 32 bytes")
 	}
-	return &Identity{k}, nil
+	return &Identity{k, derive(secret, nil, "CRT-BE/1 blind")}, nil
+}
+
+// Blind is a keyed hash of a client's text (section 7): without this key nobody
+// can tell of which, or whether two clients' are equal.
+func (id *Identity) Blind(who Who, text []byte) (sum [KeySize]byte) {
+	m := hmac.New(sha256.New, id.blind[:])
+	m.Write(who[:])
+	m.Write(text)
+	m.Sum(sum[:0])
+	return sum
 }
 
 // Public is what clients pin, 32 bytes.
@@ -47,6 +60,22 @@ func ParseHello(b []byte) (Hello, error) {
 		return Hello{}, ErrHandshake
 	}
 	return h, nil
+}
+
+// Check reports with [ErrHandshake] whether the client's keys are none, so that
+// [Identity.Answer] can't fail for them. It costs a key agreement.
+func (id *Identity) Check(h Hello) error {
+	e, err := ecdh.X25519().NewPublicKey(h.raw[52:84])
+	if err == nil {
+		_, err = id.key.ECDH(e) // all zero for whatever secret, or for none
+	}
+	if err == nil && h.Suite == X25519MLKEM768 {
+		_, err = mlkem.NewEncapsulationKey768(h.raw[helloSize:])
+	}
+	if err != nil {
+		return ErrHandshake
+	}
+	return nil
 }
 
 // Pending is a handshake whose client has not yet confirmed.

@@ -3,12 +3,9 @@ package crt
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-
-	"github.com/sunzi-push/sunzi/crt/residue"
 )
 
 // Sizes in bytes.
@@ -18,7 +15,8 @@ const (
 	confirms = 16
 )
 
-// MaxSteps is how many key periods a client steps for one frame (section 4).
+// MaxSteps is how many key periods a client steps for one frame, and how many on
+// one connection for frames that do not open (section 4).
 const MaxSteps = 1 << 16
 
 // ErrOpen is the one error of whatever does not open, for all causes: telling
@@ -77,18 +75,6 @@ func (c Chain) String() string { return "a chain key" }
 // GoString keeps keys out of logs.
 func (c Chain) GoString() string { return c.String() }
 
-// derive is KDF of section 1; info is the concatenation of its parts.
-func derive(secret, salt []byte, info string, more ...[]byte) [KeySize]byte {
-	for _, m := range more {
-		info += string(m)
-	}
-	k, err := hkdf.Key(sha256.New, secret, salt, info, KeySize)
-	if err != nil { // only of a length that no hash can fill
-		panic("crt: " + err.Error())
-	}
-	return [KeySize]byte(k)
-}
-
 // aead is AES-256-GCM under a key.
 func aead(key [KeySize]byte) cipher.AEAD {
 	b, err := aes.NewCipher(key[:])
@@ -100,28 +86,6 @@ func aead(key [KeySize]byte) cipher.AEAD {
 		panic("crt: " + err.Error())
 	}
 	return a
-}
-
-// slotKey is k of section 4; m is the modulus, big endian.
-func (c *Chain) slotKey(sealer [8]byte, who Who, m []byte) [KeySize]byte {
-	sum := sha256.Sum256(m)
-	return derive(c.Key[:], nil, "CRT-BE/1 slot", sealer[:], who[:], sum[:])
-}
-
-// modulusBytes is m = 2^L − c, big endian, L/8 bytes: c fills the lower half, so
-// that the upper one is all ones.
-func modulusBytes(m *residue.Modulus) []byte {
-	c := m.AppendC(nil)
-	b := make([]byte, 2*len(c))
-	for i := range c {
-		b[i] = 0xff
-	}
-	carry := 1
-	for i := len(c) - 1; i >= 0; i-- {
-		v := int(^c[i]) + carry
-		b[len(c)+i], carry = byte(v), v>>8
-	}
-	return b
 }
 
 // Domains of nonces (section 4).

@@ -11,6 +11,8 @@ type Keys struct {
 	who     Who
 	grant   Grant
 	chain   Chain // of the lowest period that may still have to be opened
+	last    Chain // the one used last; of no later period than chain: none
+	stepped uint64
 	up      [KeySize]byte
 	session [KeySize]byte
 	slots   map[keyID]*slotOpener
@@ -77,6 +79,9 @@ func (k *Keys) Forget(before uint32) {
 	for k.chain.Period < before {
 		k.chain.Step()
 	}
+	if k.last.Period <= before {
+		k.last = Chain{}
+	}
 	for id := range k.slots {
 		if id.period < before {
 			delete(k.slots, id)
@@ -87,6 +92,7 @@ func (k *Keys) Forget(before uint32) {
 // Wipe overwrites the chain key. The keys open nothing from then on.
 func (k *Keys) Wipe() {
 	k.chain.Wipe()
+	k.last = Chain{}
 	clear(k.up[:])
 	clear(k.session[:])
 	clear(k.slots)
@@ -129,17 +135,34 @@ func (k *Keys) openSlot(f *Frame) (Slot, error) {
 	return parseSlot(text, f.Mode)
 }
 
+// at is the chain at a period. The one used last is kept, so that neither a
+// replay over many periods nor frames of a lost generation, which do not open,
+// make the same steps again for each: periods only grow.
+func (k *Keys) at(period uint32) (Chain, error) {
+	if period < k.chain.Period || period-k.chain.Period > MaxSteps {
+		return Chain{}, ErrOpen
+	}
+	from := &k.chain
+	if k.last.Period > from.Period && k.last.Period <= period {
+		from = &k.last
+	}
+	k.stepped += uint64(period - from.Period)
+	c, err := from.at(period)
+	k.last = c
+	return c, err
+}
+
 // opener is the slot key of a frame, made or ready.
 func (k *Keys) opener(f *Frame) (*slotOpener, error) {
 	if o := k.slots[keyID{f.Period, f.Sealer}]; o != nil {
 		return o, nil
 	}
-	c, err := k.chain.at(f.Period)
+	c, err := k.at(f.Period)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Wipe()
-	return &slotOpener{aead(c.slotKey(f.Sealer, k.who, modulusBytes(k.modulus())))}, nil
+	return &slotOpener{aead(c.slotKey(f.Sealer, k.who, k.modulus()))}, nil
 }
 
 // keep keeps a slot key ready once it has opened something.

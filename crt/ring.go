@@ -31,6 +31,7 @@ func (r *Ring) AddChannel(k *ChannelKey) {
 	r.channels = slices.DeleteFunc(r.channels, func(o *ChannelKey) bool { return o.Channel == k.Channel && o.Epoch == k.Epoch })
 	r.channels = append(r.channels, k)
 	if len(r.channels) > MaxEpochs {
+		clear(r.channels[0].Secret[:])
 		r.channels = slices.Delete(r.channels, 0, 1)
 	}
 }
@@ -50,12 +51,30 @@ func (r *Ring) Retire() {
 	r.keys = r.keys[:min(1, len(r.keys))]
 }
 
+// RetireChannels forgets the channel secrets that keep is false of (section 5.3):
+// they are overwritten. It answers whether there were any.
+func (r *Ring) RetireChannels(keep func(*ChannelKey) bool) bool {
+	before := len(r.channels)
+	r.channels = slices.DeleteFunc(r.channels, func(k *ChannelKey) bool {
+		if keep(k) {
+			return false
+		}
+		clear(k.Secret[:])
+		return true
+	})
+	return len(r.channels) < before
+}
+
 // Opened is what a frame holds for the client. A cover has no message and no
 // key.
 type Opened struct {
 	Seq     uint64      // of a message with a place
 	Message []byte      // the message, MessagePack (section 6); nil: none
 	Channel *ChannelKey // a rekey frame's, which the ring has taken
+	// Steps is how many key periods were stepped in vain, of a frame that did not
+	// open. Who opens what anybody may have sent bounds their sum by MaxSteps
+	// (section 4).
+	Steps uint64
 }
 
 // Open opens what came in one binary message: a frame, or a channel frame after
@@ -69,12 +88,15 @@ func (r *Ring) Open(b []byte) (Opened, error) {
 	if f.Mode == Channel {
 		return r.openChannel(&f, seq)
 	}
+	steps := uint64(0)
 	for _, k := range r.keys {
+		before := k.stepped
 		if o, err := r.openWith(k, &f); err == nil {
 			return o, nil
 		}
+		steps += k.stepped - before
 	}
-	return Opened{}, ErrOpen
+	return Opened{Steps: steps}, ErrOpen
 }
 
 func (r *Ring) openChannel(f *Frame, seq uint64) (Opened, error) {
@@ -89,8 +111,11 @@ func (r *Ring) openChannel(f *Frame, seq uint64) (Opened, error) {
 
 func (r *Ring) openWith(k *Keys, f *Frame) (Opened, error) {
 	if f.Mode == Down {
-		c, err := k.chain.at(f.Period)
-		if err != nil || k.modulus() != nil {
+		if k.modulus() != nil {
+			return Opened{}, ErrOpen
+		}
+		c, err := k.at(f.Period)
+		if err != nil {
 			return Opened{}, ErrOpen
 		}
 		defer c.Wipe()

@@ -39,14 +39,15 @@ type Member struct {
 
 // place is a slot: its key, for somebody or nobody.
 type place struct {
-	who    Who
-	member *Member // nil: nobody's
-	aead   cipher.AEAD
+	who   Who
+	taken bool // somebody's
+	aead  cipher.AEAD
 }
 
 // Shard is the snapshot of a shard that a sealer seals with. It is immutable:
-// joins, leaves and steps answer another one, and share what did not change.
-// Safe for concurrent use.
+// joins, leaves and steps answer another one, and share what did not change. It
+// has slot keys, which open nothing of other key periods or sealers, and no chain
+// key. Safe for concurrent use.
 type Shard struct {
 	sealer *Sealer
 	id     uint64
@@ -57,7 +58,7 @@ type Shard struct {
 
 // NewShard makes a snapshot for the sealer. members has a slot an element, nil
 // where it is nobody's; spare makes moduli for those (see [residue.Pool]).
-// The shard keeps members.
+// Of a member the shard keeps the modulus: wipe the chain when it is made.
 func (s *Sealer) NewShard(id uint64, period uint32, members []*Member, spare func() *residue.Modulus) (*Shard, error) {
 	if len(members) == 0 || len(members) > MaxSlots {
 		return nil, fmt.Errorf("crt: a shard of %d slots", len(members))
@@ -89,48 +90,7 @@ func (sh *Shard) place(m *Member, spare func() *residue.Modulus) (place, *residu
 	if m.Chain.Period != sh.period {
 		return place{}, nil, errors.New("crt: a member's chain is at another key period than its shard")
 	}
-	key := m.Chain.slotKey(sh.sealer.id, m.Who, modulusBytes(m.Modulus))
-	return place{m.Who, m, aead(key)}, m.Modulus, nil
-}
-
-// Join puts a member into a slot that is nobody's.
-func (sh *Shard) Join(slot int, m *Member) (*Shard, error) {
-	if sh.places[slot].member != nil {
-		return nil, fmt.Errorf("crt: slot %d is taken", slot)
-	}
-	return sh.replace(slot, m, nil)
-}
-
-// Leave gives a slot back to nobody.
-func (sh *Shard) Leave(slot int, spare func() *residue.Modulus) (*Shard, error) {
-	return sh.replace(slot, nil, spare)
-}
-
-func (sh *Shard) replace(slot int, m *Member, spare func() *residue.Modulus) (*Shard, error) {
-	next := &Shard{sealer: sh.sealer, id: sh.id, period: sh.period, places: append([]place(nil), sh.places...)}
-	p, modulus, err := sh.place(m, spare)
-	if err != nil {
-		return nil, err
-	}
-	next.places[slot] = p
-	next.basis, err = sh.basis.Replace(slot, modulus)
-	return next, err
-}
-
-// Step goes to the next key period with all members.
-func (sh *Shard) Step() *Shard {
-	next := &Shard{sealer: sh.sealer, id: sh.id, period: sh.period + 1, basis: sh.basis, places: append([]place(nil), sh.places...)}
-	for i := range next.places {
-		p := &next.places[i]
-		if p.member == nil {
-			continue
-		}
-		m := *p.member
-		m.Chain.Step()
-		p.member = &m
-		p.aead = aead(m.Chain.slotKey(sh.sealer.id, m.Who, modulusBytes(m.Modulus)))
-	}
-	return next
+	return place{m.Who, true, aead(m.Chain.slotKey(sh.sealer.id, m.Who, m.Modulus))}, m.Modulus, nil
 }
 
 // ID is what frames of the shard name it.
@@ -145,8 +105,8 @@ func (sh *Shard) Slots() int { return len(sh.places) }
 // SlotBytes is the width of a slot in bytes.
 func (sh *Shard) SlotBytes() int { return sh.basis.Width() / 8 }
 
-// Member is who has the slot; nil: nobody.
-func (sh *Shard) Member(slot int) *Member { return sh.places[slot].member }
+// Taken reports whether the slot is somebody's.
+func (sh *Shard) Taken(slot int) bool { return sh.places[slot].taken }
 
 // FrameSize is the length of a frame with a body of so many bytes.
 func (sh *Shard) FrameSize(body int) int { return HeaderSize + sh.basis.Size() + body }
@@ -202,7 +162,7 @@ func (sh *Shard) check(mode Mode, slots []Slot, body *Body) error {
 		return fmt.Errorf("crt: mode %v is the one without a body", Direct)
 	}
 	for i := range slots {
-		if !slots[i].fits(mode, sh.SlotBytes()) || sh.places[i].member == nil && slots[i].Type != SlotCover {
+		if !slots[i].fits(mode, sh.SlotBytes()) || !sh.places[i].taken && slots[i].Type != SlotCover {
 			return fmt.Errorf("crt: slot %d can't hold type %d, %d bytes, in mode %v", i, slots[i].Type, len(slots[i].Data), mode)
 		}
 	}

@@ -176,6 +176,24 @@ func TestWrappingIsBoundToItsOwner(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
+	// A chain's owner is all of these.
+	o := ChainOwner{Who: who, Generation: 1, Period: 2, Kind: KindCRT, Shard: 3, Slot: 4}
+	w = one.Wrap(nil, LabelChain, o.Bytes(), []byte("secret"))
+	if got, err := one.Unwrap(LabelChain, o.Bytes(), w); err != nil || string(got) != "secret" {
+		t.Errorf("%q, %v", got, err)
+	}
+	for name, other := range map[string]ChainOwner{
+		"who":        {Who: Who{1}, Generation: 1, Period: 2, Kind: KindCRT, Shard: 3, Slot: 4},
+		"generation": {Who: who, Generation: 2, Period: 2, Kind: KindCRT, Shard: 3, Slot: 4},
+		"period":     {Who: who, Generation: 1, Period: 1, Kind: KindCRT, Shard: 3, Slot: 4},
+		"kind":       {Who: who, Generation: 1, Period: 2, Kind: KindAEAD, Shard: 3, Slot: 4},
+		"shard":      {Who: who, Generation: 1, Period: 2, Kind: KindCRT, Shard: 4, Slot: 4},
+		"slot":       {Who: who, Generation: 1, Period: 2, Kind: KindCRT, Shard: 3, Slot: 3},
+	} {
+		if got, err := one.Unwrap(LabelChain, other.Bytes(), w); !errors.Is(err, ErrOpen) {
+			t.Errorf("another %s: %q, %v", name, got, err)
+		}
+	}
 	for name, keys := range map[string]map[uint32][]byte{"none": nil, "short": {1: key(1)[:16]}, "zero": {1: key(0)}} {
 		if _, err := NewWrapper(keys); err == nil {
 			t.Errorf("%s: taken", name)

@@ -83,7 +83,7 @@ func openVectors(t *testing.T) []*vector {
 	prefixed.Channels = []vectorChannel{*channelOf(NewChannelKey(11, 2, "房间 7")), *channelOf(k)}
 	live.Channels = prefixed.Channels
 	all = append(all, v, c.seen("rekey-cover", "a secret for others", 7, rekey).cover(), prefixed, live)
-	c.shard = c.shard.Step().Step().Step()
+	c.step(3)
 	all = append(all, c.seen("later-period", "three key periods on", 8, c.seal(Direct, 0, map[int]Slot{8: inline(2, "\x91\x03")}, nil)).message(2, []byte("\x91\x03")))
 	old := c.seal(Direct, 0, map[int]Slot{9: inline(3, "\x91\x04")}, nil)
 	fresh := RestoreKeys(NameHash("", "client 9"), Grant{Generation: 2, Period: 10, Shard: 6, Slot: 0, Slots: 16, Modulus: primes()[30]}, newChain(10))

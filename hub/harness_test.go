@@ -45,7 +45,7 @@ type office struct {
 	reads      []push.Ack
 	typing     []string
 	hellos     []push.Hello
-	keys       map[push.ClientKey]push.SealMode // sealing keys in use
+	refusals   map[push.ClientKey]*push.Refusal // of hellos
 	lastID     int64
 	public     []byte        // nil: nothing is sealed
 	noUnsealer bool          // nobody has keys to send sealed with
@@ -102,7 +102,7 @@ func (o *office) Open(id push.Identity, h push.Hello, done func(push.Opened, err
 		b := o.box(id.Client)
 		r := push.Opened{Mailbox: push.Mailbox{Incarnation: "00000000000000aa", Head: uint64(len(b.entries)),
 			Cursor: b.cursor, Count: len(b.entries) - int(b.cursor)}, Start: b.cursor}
-		r.Seal = o.keys[id.Client]
+		r.Refusal = o.refusals[id.Client]
 		if o.public != nil && (h.Seal == push.SealCRT || h.Seal == push.SealAEAD) {
 			r.Public, r.SealGeneration = o.public, 7
 			if slices.Contains(h.Held, 7) {

@@ -47,7 +47,7 @@ func stateOf(mode push.SealMode) uint32 {
 }
 
 // seals reports whether a session in that state may be sent what requires a mode.
-func seals(state uint32, mode push.SealMode) bool { return mode == "" || state&stateOf(mode) != 0 }
+func seals(state uint32, mode push.SealMode) bool { return mode.Allows(sealsAs(state)) }
 
 // sealsAs is how a session in that state seals.
 func sealsAs(state uint32) push.SealMode {

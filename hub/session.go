@@ -18,7 +18,6 @@ type (
 	openedReply struct {
 		opened push.Opened
 		seal   push.SealMode // what hello asked for
-		unsaid bool          // there was no hello
 		err    error
 	}
 	pageReply struct {
@@ -210,7 +209,7 @@ func (c *conn) open(h push.Hello) {
 	c.phase = phaseOpening
 	c.phaseAt = 0
 	c.loop.hub.serving().Open(c.identity(), h, func(o push.Opened, err error) {
-		c.loop.post(command{c: c, kind: cmdOpened, x: openedReply{o, h.Seal, h.Unsaid, err}})
+		c.loop.post(command{c: c, kind: cmdOpened, x: openedReply{o, h.Seal, err}})
 	})
 }
 
@@ -223,8 +222,8 @@ func (c *conn) opened(r openedReply) {
 		c.failed("mailbox not opened", r.err)
 		return
 	}
-	if r.unsaid && r.opened.Seal != "" { // it could open nothing, or its hello is late: it shall come again
-		c.shut(push.CloseHelloTimeout, "no hello; what is pushed to this client is sealed")
+	if no := r.opened.Refusal; no != nil {
+		c.shut(no.Code, no.Reason)
 		return
 	}
 	w := wire.Welcome{

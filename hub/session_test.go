@@ -98,17 +98,25 @@ func TestAClientThatSaysNothingIsServedFromTheServersCursor(t *testing.T) {
 	}
 }
 
-// Its hello may be late: to be taken for one that does not seal any more would
-// cost it its keys.
-func TestAClientWithSealingKeysHasToSayHello(t *testing.T) {
+// What hello may not leave out is the domain's to say; a client that says none
+// is told so too.
+func TestASessionThatIsRefusedIsClosed(t *testing.T) {
 	cfg := testConfig()
 	cfg.HelloWait = 50 * time.Millisecond
 	r := start(t, cfg)
-	r.office.keys = map[push.ClientKey]push.SealMode{key("alice"): push.SealCRT}
-	r.dial("alice").WantClose(4106)
+	r.office.refusals = map[push.ClientKey]*push.Refusal{
+		key("alice"): {Code: push.CloseHelloTimeout, Reason: push.ReasonSaySeal},
+		key("bob"):   {Code: push.CloseUnsealed, Reason: "say seal"},
+	}
+	if reason := r.dial("alice").WantClose(4106); reason != push.ReasonSaySeal {
+		t.Errorf("reason %q", reason)
+	}
+	p := r.dial("bob")
+	p.say(`{"type":"hello"}`)
+	p.WantClose(4009)
 	r.office.mu.Lock()
 	defer r.office.mu.Unlock()
-	if h := r.office.hellos; len(h) != 1 || !h[0].Unsaid {
+	if h := r.office.hellos; len(h) != 2 || !h[0].Unsaid || h[1].Unsaid {
 		t.Errorf("the backend heard %+v", h)
 	}
 }

@@ -49,6 +49,22 @@ func TestACommitIsHintedHereFirstThenElsewhere(t *testing.T) {
 	}
 }
 
+func TestACoverGoesToSessionsHereAndElsewhere(t *testing.T) {
+	b, here := across(t)
+	m, to := &Message{ID: 5, Sealed: &Sealed{Head: []byte("CB")}}, []ClientKey{alice, bob}
+	b.Covered(m, to)
+	if d := cmp.Diff([]int64{5}, here.live); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(to, b.elsewhere.covered); d != "" {
+		t.Error(d)
+	}
+	b.CoverHere(m, to) // another node's word goes no further
+	if len(here.live) != 2 || len(b.elsewhere.covered) != 2 {
+		t.Errorf("%d here, %d elsewhere", len(here.live), len(b.elsewhere.covered))
+	}
+}
+
 func TestALiveOnlyPushReachesSessionsOnAnyNode(t *testing.T) {
 	b, here := across(t)
 	live := func(target Target) Receipt {

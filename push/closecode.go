@@ -28,6 +28,7 @@ const (
 	CloseDeleted      CloseCode = 4006 // the client was deleted
 	CloseReplaced     CloseCode = 4007 // a newer connection of the same client took over
 	CloseForbidden    CloseCode = 4008 // origin or connect key not allowed
+	CloseUnsealed     CloseCode = 4009 // this server requires sealing, and hello asks for none that it offers
 
 	CloseTryLater       CloseCode = 4100 // store or internal trouble
 	CloseAuthDown       CloseCode = 4101 // the token store can't be reached
@@ -35,7 +36,7 @@ const (
 	CloseTooMany        CloseCode = 4103 // connection limit or rate
 	ClosePongTimeout    CloseCode = 4104
 	CloseIdle           CloseCode = 4105 // idle_timeout
-	CloseHelloTimeout   CloseCode = 4106
+	CloseHelloTimeout   CloseCode = 4106 // no hello, or, with ReasonSaySeal, one that leaves out seal where the client has keys
 	CloseMessageTimeout CloseCode = 4107 // a started frame or message was not finished in time
 
 	CloseDraining CloseCode = 4200 // the server shuts down; the reason is a delay in ms
@@ -49,6 +50,11 @@ const (
 	ReasonMismatch     = "token-client mismatch"
 	ReasonWrongRealm   = "wrong realm"
 )
+
+// ReasonSaySeal goes with [CloseHelloTimeout] where a hello does not say seal,
+// and what waits for the client, or would come, is sealed. It begins with "seal:",
+// by which client libraries know it from a hello that was late.
+const ReasonSaySeal = `seal: this client has sealing keys; say seal in hello, or "seal":"none" to give them up`
 
 // Reconnect is what a range of close codes tells a client library to do.
 type Reconnect uint8

@@ -46,6 +46,10 @@ type Config struct {
 	// together: longer saves writes, and lengthens what is redelivered
 	// after a crash of the server.
 	AckFlush time.Duration
+	// RequireSeal has nothing go to a client in clear: sessions that do not ask
+	// for an offered kind of seal are closed, pushes are [SealRequired] unless
+	// they name a kind, and refused where they say [SealNone].
+	RequireSeal bool
 	// Readers is the number of goroutines that read mailboxes for replay.
 	Readers int
 	// HeadSweep is how often the mailboxes of connected clients are compared

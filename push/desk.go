@@ -54,8 +54,12 @@ type Hello struct {
 	Device      string
 	Cursor      *uint64 // nil: the server's
 	Incarnation string
-	Seal        SealMode // what the client wants; empty: none
-	Held        []uint32 // the generations of sealing keys that it holds
+	// Seal is what the client wants: [SealCRT], [SealAEAD], or [SealNone], which
+	// gives its keys up. Anything else is no word on it.
+	Seal SealMode
+	// Held are the generations of sealing keys that it holds; nil: it does not
+	// say, and none are destroyed.
+	Held []uint32
 	// Alive tells whether the connection that it was said on still stands; nil:
 	// nobody knows. Any goroutine.
 	Alive func() bool
@@ -64,8 +68,11 @@ type Hello struct {
 // Opened is what welcome is made of, and where the feed starts.
 type Opened struct {
 	Mailbox
-	Start   uint64 // the cursor to replay after
-	Renewed bool   // the client's cursor was above the head: a new incarnation was made
+	Start uint64 // the cursor to replay after
+	// Refusal is why the session can't be served as it said hello; nil: it can.
+	// Nothing that hello says was acted on then, and nothing else here counts.
+	Refusal *Refusal
+	Renewed bool // the client's cursor was above the head: a new incarnation was made
 	// Public is the server's identity key where the client wants a kind of
 	// sealing that is offered; nil otherwise.
 	Public []byte
@@ -88,6 +95,7 @@ type Desk struct {
 	groups    *groupCache
 	elsewhere Elsewhere
 	sealing   Sealing // nil: not offered
+	require   bool    // [Config.RequireSeal]
 	met       *Metrics
 	log       *slog.Logger
 	recent    *recentTimes
@@ -127,11 +135,15 @@ func (d *Desk) Open(id Identity, h Hello, done func(Opened, error)) {
 		if err == nil {
 			o, err = d.open(ctx, id.Client, h)
 		}
-		if err == nil {
+		if err == nil && o.Refusal == nil {
 			err = d.offer(ctx, id.Client, h, &o)
 		}
 		if HasCode(err, CodeNoStore) || HasCode(err, CodeTimeout) || HasCode(err, CodeNoAuth) {
 			return false
+		}
+		if err == nil && o.Refusal != nil {
+			done(o, nil)
+			return true
 		}
 		if err == nil {
 			d.met.opened.WithLabelValues(o.kind(h)).Inc()
@@ -154,18 +166,32 @@ func (d *Desk) open(ctx context.Context, key ClientKey, h Hello) (Opened, error)
 	// one or in the other.
 	turn, acked := d.acks.seen(), d.acks.cursor(key)
 	m, err := d.store.Open(ctx, key)
-	if err == nil && d.sealing != nil && m.SealLast > 0 && !h.Unsaid && !h.Stream {
-		if err = d.sealing.Hold(ctx, key, h.Seal, h.Held); err == nil {
-			m, err = d.store.Open(ctx, key)
-		}
-	}
 	if err != nil {
 		return Opened{}, err
 	}
+	if r := d.refuse(h, &m); r != nil {
+		return Opened{Refusal: r}, nil
+	}
+	o, err := d.start(ctx, key, h, m, turn, acked)
+	want, held, said := h.keys()
+	if err != nil || !said || d.sealing == nil || m.SealLast == 0 {
+		return o, err
+	}
+	if m, err = d.hold(ctx, key, want, held); err != nil {
+		return Opened{}, err
+	}
+	renewed := o.Renewed
+	o, err = d.start(ctx, key, h, m, turn, acked)
+	o.Renewed = o.Renewed || renewed
+	return o, err
+}
+
+// start takes the hello's cursor: the same again changes nothing more.
+func (d *Desk) start(ctx context.Context, key ClientKey, h Hello, m Mailbox, turn, acked uint64) (o Opened, err error) {
 	if turn == d.acks.seen() { // else it may be of a client that was deleted
 		m.Cursor = max(m.Cursor, min(acked, m.Head))
 	}
-	o := Opened{Mailbox: m, Start: m.Cursor}
+	o = Opened{Mailbox: m, Start: m.Cursor}
 	known := h.Incarnation == m.Incarnation
 	switch {
 	case h.Cursor == nil, h.Incarnation != "" && !known:
@@ -338,7 +364,8 @@ func (d *Desk) close() {
 func newDesk(s *Service, p Parts) *Desk {
 	d := &Desk{
 		store: p.Store, gate: s.Gate, acks: s.acks, sessions: p.Sessions, groups: s.groups, elsewhere: s.elsewhere, sealing: p.Sealing,
-		met: p.Metrics, log: p.Log, recent: s.recent, timers: map[*time.Timer]struct{}{},
+		require: p.Config.RequireSeal,
+		met:     p.Metrics, log: p.Log, recent: s.recent, timers: map[*time.Timer]struct{}{},
 	}
 	d.ready = sync.NewCond(&d.mu)
 	return d

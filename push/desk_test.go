@@ -66,46 +66,6 @@ func TestOpenStartsWhereClientAndServerAgree(t *testing.T) {
 	}
 }
 
-// holding counts what is said to be held.
-type holding struct {
-	Sealing
-	calls int
-}
-
-func (h *holding) Hold(context.Context, ClientKey, SealMode, []uint32) error {
-	h.calls++
-	return nil
-}
-
-func (*holding) Offers(SealMode) bool { return false }
-
-func TestWhoSaysNothingHasNotSaidThatItHoldsNoKeys(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newRig(t)
-		sealing := &holding{}
-		b.Desk.sealing = sealing
-		stop := b.start(t)
-		openNow(t, b, Hello{Seal: SealCRT})
-		if sealing.calls != 0 {
-			t.Error("a client that never had keys was asked after")
-		}
-		b.store.set(func(s *stubStore) { s.box.SealLast = 1 })
-		openNow(t, b, Hello{Unsaid: true})
-		if sealing.calls != 0 {
-			t.Error("silence was taken for a word on keys")
-		}
-		openNow(t, b, Hello{Stream: true, Seal: SealCRT})
-		if sealing.calls != 0 {
-			t.Error("an event stream's address was taken for a word on keys")
-		}
-		openNow(t, b, Hello{})
-		if sealing.calls != 1 {
-			t.Error("a hello was not taken for one")
-		}
-		stop()
-	})
-}
-
 func TestWhatWasSaidOnAConnectionThatIsGoneIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newRig(t)
@@ -118,7 +78,10 @@ func TestWhatWasSaidOnAConnectionThatIsGoneIsForgotten(t *testing.T) {
 		if sealing.calls != 0 {
 			t.Error("its word on keys was taken")
 		}
-		openNow(t, b, Hello{Alive: func() bool { return true }})
+		openNow(t, b, Hello{Seal: SealNone, Alive: func() bool { return true }})
+		if sealing.calls != 1 {
+			t.Error("on one that stands it was not")
+		}
 		stop()
 	})
 }

@@ -20,6 +20,10 @@ type Elsewhere interface {
 	// have one; of everybody, how many nodes it went to is not told. An
 	// error says that some or all were not reached.
 	Live(ctx context.Context, realm string, clients []string, m *Message) (reached []string, err error)
+	// Cover carries a frame that holds nothing for these clients to their
+	// sessions (crt/SPEC.md, section 8.1). It keeps both arguments. What is
+	// lost of it costs a cover, and no message.
+	Cover(m *Message, to []ClientKey)
 	// Notify tells the clients' sessions something.
 	Notify(clients []ClientKey, n Notice)
 	// Online reports whether the client is known to have a session on a
@@ -79,6 +83,9 @@ func (Alone) Hint([]Placement) {}
 
 // Live reaches nobody.
 func (Alone) Live(context.Context, string, []string, *Message) ([]string, error) { return nil, nil }
+
+// Cover does nothing.
+func (Alone) Cover(*Message, []ClientKey) {}
 
 // Notify does nothing.
 func (Alone) Notify([]ClientKey, Notice) {}

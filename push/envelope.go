@@ -13,17 +13,33 @@ const (
 )
 
 // SealMode says how a push is sealed: as each client has chosen (auto), not at
-// all, or in a way that it requires. Who has no keys of that kind is refused then,
-// by name ([CodeNoSealKey]); a store=never push is missed by it.
+// all, or in a way that it requires: by CRT, by AEAD, or whichever the client has
+// chosen (required). Who has no keys of that kind is refused then, by name
+// ([CodeNoSealKey]); a store=never push is missed by it. Of a client it says what
+// it wants: [SealNone], [SealCRT] or [SealAEAD].
 type SealMode string
 
 // The seal modes.
 const (
-	SealAuto SealMode = "auto"
-	SealNone SealMode = "none"
-	SealCRT  SealMode = "crt"
-	SealAEAD SealMode = "aead"
+	SealAuto     SealMode = "auto"
+	SealNone     SealMode = "none"
+	SealRequired SealMode = "required"
+	SealCRT      SealMode = "crt"
+	SealAEAD     SealMode = "aead"
 )
+
+// Allows reports whether what requires a mode (empty: nothing is required) may go
+// to a session that seals by the other; empty: it does not seal.
+func (m SealMode) Allows(session SealMode) bool {
+	switch m {
+	case "":
+		return true
+	case SealRequired:
+		return session != ""
+	default:
+		return session == m
+	}
+}
 
 // Target is whom a push is for: exactly one of Clients, Group and All.
 type Target struct {
@@ -43,8 +59,10 @@ type Attachment struct {
 
 // Idempotency identifies a repeated request. Only hashes are kept.
 type Idempotency struct {
-	Key  [32]byte // SHA-256 of API key ID, a zero byte and the Idempotency-Key
-	Body [32]byte // SHA-256 of the request body (of the item, in a bulk push)
+	Key [32]byte // SHA-256 of API key ID, a zero byte and the Idempotency-Key
+	// Body is HMAC-SHA256 of a label and the request body (of the item, in a bulk
+	// push), keyed by the Idempotency-Key: its hash says nothing without that.
+	Body [32]byte
 }
 
 // Envelope is a push once accepted: validated, with ID and times. It is

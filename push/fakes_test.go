@@ -245,6 +245,7 @@ type stubElsewhere struct {
 	err      error // of every call that has one
 
 	hinted   []Placement
+	covered  []ClientKey
 	live     [][]string // the clients of each call
 	messages []*Message // of each call
 	notified map[ClientKey][]Notice
@@ -256,6 +257,12 @@ func (e *stubElsewhere) Hint(to []Placement) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.hinted = append(e.hinted, to...)
+}
+
+func (e *stubElsewhere) Cover(_ *Message, to []ClientKey) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.covered = append(e.covered, to...)
 }
 
 func (e *stubElsewhere) Live(ctx context.Context, realm string, clients []string, m *Message) (reached []string, err error) {

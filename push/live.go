@@ -12,7 +12,7 @@ import (
 func (s *Service) live(ctx context.Context, env *Envelope) (Receipt, *Error) {
 	r := Receipt{ID: env.ID, Accepted: env.Accepted}
 	l := &handing{s: s, m: &Message{ID: env.ID, Sent: env.Accepted, Body: env.Body}, realm: env.Target.Realm}
-	if env.Seal == SealCRT || env.Seal == SealAEAD {
+	if env.Seal == SealRequired || env.Seal == SealCRT || env.Seal == SealAEAD {
 		l.m.Require = env.Seal
 	}
 	var err *Error
@@ -72,7 +72,7 @@ func (l *handing) group(ctx context.Context, name string) *Error {
 func (l *handing) clients(ctx context.Context, ids []string) ([]Rejection, *Error) {
 	absent := l.hand(ctx, ids)
 	if len(ids) == 1 && l.reached == 0 && l.unsealed(ids[0]) {
-		return nil, Errorf(CodeNoSealKey, "client %q is connected, and has no sealing keys of kind %s there", ids[0], l.m.Require)
+		return nil, Errorf(CodeNoSealKey, "client %q is connected, and does not seal there as is required (%s)", ids[0], l.m.Require)
 	}
 	return l.s.unknown(ctx, absent, len(ids))
 }
@@ -85,7 +85,7 @@ func (l *handing) unsealed(id string) bool {
 	if l.m.Require == "" || len(there) == 0 || l.s.elsewhere.Online(key) {
 		return false
 	}
-	return !slices.ContainsFunc(there, func(s Session) bool { return s.Info().Seal == l.m.Require })
+	return !slices.ContainsFunc(there, func(s Session) bool { return l.m.Require.Allows(s.Info().Seal) })
 }
 
 // hand gives the message to the clients' sessions, and answers those who have

@@ -20,7 +20,7 @@ type Message struct {
 	Sealed *Sealed
 
 	// Require is how sessions have to seal that get a store=never message:
-	// [SealCRT] or [SealAEAD]; empty: as each does.
+	// [SealRequired], [SealCRT] or [SealAEAD]; empty: as each does, if at all.
 	Require SealMode
 
 	// Encoded holds what a codec made of Body, one slot a codec, filled by

@@ -55,6 +55,8 @@ type Mailbox struct {
 	// and SealGeneration the newest generation of its keys, 0: none.
 	Seal           SealMode // empty: none
 	SealGeneration uint32
+	// Sealed is how many of Count are sealed, under whichever keys.
+	Sealed int
 	// SealLast is the highest generation that was ever given out, 0: none, so
 	// that there is nothing to be held.
 	SealLast uint32
@@ -156,7 +158,9 @@ type Pushes interface {
 	Cancel(ctx context.Context, realm *string, id int64) ([]Placement, error)
 	History(ctx context.Context, key ClientKey, q HistoryQuery) (HistoryPage, error)
 	// Redrive places the dead letters again, at new sequences; no seqs
-	// means all. It answers how many; CodeMailboxFull where none fits.
+	// means all. It answers how many; CodeMailboxFull where none fits. Sealed
+	// ones stay, since their place is inside the seal: CodeInvalidField where
+	// there are no others.
 	Redrive(ctx context.Context, key ClientKey, seqs []uint64) (int, error)
 }
 

@@ -189,13 +189,20 @@ func plain(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(c rune) bool { return c < 0x20 || c == 0x7f })
 }
 
-func (r *Request) checkSeal(Config) *Error {
+func (r *Request) checkSeal(cfg Config) *Error {
 	switch r.Seal {
-	case "":
+	case "", SealAuto:
 		r.Seal = SealAuto
-	case SealAuto, SealNone, SealCRT, SealAEAD:
+		if cfg.RequireSeal {
+			r.Seal = SealRequired
+		}
+	case SealNone:
+		if cfg.RequireSeal {
+			return Errorf(CodeInvalidField, "seal: this server requires that every push is sealed, and takes none in clear; leave seal out")
+		}
+	case SealRequired, SealCRT, SealAEAD:
 	default:
-		return Errorf(CodeInvalidField, "seal: must be auto, none, crt or aead")
+		return Errorf(CodeInvalidField, "seal: must be auto, none, required, crt or aead")
 	}
 	return nil
 }

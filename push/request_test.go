@@ -95,3 +95,24 @@ func TestDepthCountsNestingOutsideStrings(t *testing.T) {
 		}
 	}
 }
+
+func TestWhereSealingIsRequiredEveryPushRequiresIt(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.RequireSeal = true
+	for asked, want := range map[SealMode]SealMode{
+		"": SealRequired, SealAuto: SealRequired, SealRequired: SealRequired, SealCRT: SealCRT, SealAEAD: SealAEAD,
+	} {
+		r := Request{Target: Target{Clients: []string{"a"}}, Seal: asked}
+		if err := r.Validate(cfg); err != nil || r.Seal != want {
+			t.Errorf("%q is taken as %q, %v; want %q", asked, r.Seal, err, want)
+		}
+	}
+	live := Request{Target: Target{All: true}}
+	if err := live.Validate(cfg); err != nil {
+		t.Errorf("a push that is never stored is refused: %v", err)
+	}
+	none := Request{Target: Target{Clients: []string{"a"}}, Seal: SealNone}
+	if err := none.Validate(cfg); err == nil || err.Code != CodeInvalidField || !strings.Contains(err.Message, "seal: this server requires") {
+		t.Errorf("none is answered %v", err)
+	}
+}

@@ -23,16 +23,46 @@ type Sealed struct {
 	Prelude *Sealed
 }
 
+// Covers says which frames of mode crt go as covers to members of the shard that
+// they have nothing for (crt/SPEC.md, section 8.1).
+type Covers string
+
+const (
+	// CoverNone spares everybody frames that hold nothing for them: whoever
+	// sees the connections can tell whom a frame is for.
+	CoverNone Covers = "none"
+	// CoverDirect covers frames without a body, of which x is the whole.
+	CoverDirect Covers = "direct"
+	// CoverAll covers envelopes as well, body and all: g clients receive what
+	// is for one.
+	CoverAll Covers = "all"
+)
+
+// Known reports whether it is one of the three.
+func (c Covers) Known() bool { return c == CoverNone || c == CoverDirect || c == CoverAll }
+
+// Covers reports whether members that the frame has nothing for get it.
+func (c Covers) Covers(s *Sealed) bool {
+	return c == CoverAll || c == CoverDirect && s.Body == nil
+}
+
 // CoverListener is a [CommitListener] that also hears of covers: members of a
 // shard that a frame has no message for get it as well, so that nobody can tell
-// for whom it is. It must not block.
+// for whom it is. It must not block, and may keep both arguments.
 type CoverListener interface {
 	Covered(m *Message, to []ClientKey)
 }
 
-// Covered implements [CoverListener]: sessions of this node get the frame where
-// they are live. A cover that is dropped is not missed.
+// Covered implements [CoverListener]: live sessions get the frame, wherever they
+// are. A cover that is dropped is not missed.
 func (s *Service) Covered(m *Message, to []ClientKey) {
+	s.CoverHere(m, to)
+	s.elsewhere.Cover(m, to)
+}
+
+// CoverHere hands the frame to the sessions of this node: it is what another
+// node's Covered asks. It does not block.
+func (s *Service) CoverHere(m *Message, to []ClientKey) {
 	for _, key := range to {
 		for _, session := range s.sessions.Of(key) {
 			if session.Live(m) {
@@ -125,14 +155,30 @@ type Sealer interface {
 	// Group starts a commit group: a message that many are sent has one body in
 	// it.
 	Group() SealGroup
-	// Wrap wraps the body of a push that waits to be placed, and Unwrap is the
+	// Use says which wrapping key is the store's: what is wrapped from now on is
+	// wrapped under it. An error where this server does not have it.
+	Use(key uint32) error
+	// Wrap wraps the content of a push that waits to be placed, and Unwrap is the
 	// reverse: whom it is for, and how it is to be sealed, is not known yet.
 	Wrap(id int64, body []byte) []byte
 	Unwrap(id int64, wrapped []byte) ([]byte, error)
+	// Blind answers what stands for a text of the client in the store, so that
+	// equal ones can be found by who cannot tell what they are: at most 64 bytes
+	// of ASCII.
+	Blind(key ClientKey, text string) string
 	// NewChannel fills in the secret of a channel's new epoch, wrapped.
 	NewChannel(k *SealChannel)
 	// Step answers the member's secret at the next key period.
 	Step(m *SealMember) ([]byte, error)
+}
+
+// Rewrapper wraps secrets as they are stored anew, under a newer key. Its methods
+// answer nil where the secret stays as it is.
+type Rewrapper interface {
+	Member(m *SealMember) ([]byte, error)
+	Channel(k *SealChannel) ([]byte, error)
+	// Waiting takes what [Sealer.Wrap] made for the push.
+	Waiting(id int64, wrapped []byte) ([]byte, error)
 }
 
 // SealGroup seals for one commit group.
@@ -164,6 +210,7 @@ type SealMember struct {
 	Client     ClientKey
 	Generation uint32
 	Period     uint32
+	Shard      int64 // with Slot only of SealCRT
 	Slot       int
 	Secret     []byte // wrapped
 }

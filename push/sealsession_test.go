@@ -98,3 +98,17 @@ func TestALiveOnlyPushThatRequiresASeal(t *testing.T) {
 		t.Errorf("auto: %+v, %v", r, err)
 	}
 }
+
+func TestWhatASealAllows(t *testing.T) {
+	for _, c := range []struct {
+		required, session SealMode
+		ok                bool
+	}{
+		{"", "", true}, {"", SealCRT, true}, {SealRequired, "", false}, {SealRequired, SealCRT, true}, {SealRequired, SealAEAD, true},
+		{SealCRT, SealCRT, true}, {SealCRT, SealAEAD, false}, {SealAEAD, "", false},
+	} {
+		if got := c.required.Allows(c.session); got != c.ok {
+			t.Errorf("%q of a session that seals by %q: %t", c.required, c.session, got)
+		}
+	}
+}

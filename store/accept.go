@@ -15,11 +15,12 @@ import (
 
 // Accept implements [push.Mailboxes].
 func (s *Store) Accept(ctx context.Context, envs []*push.Envelope) ([]push.Outcome, error) {
-	size := 0
+	size, stored := 0, false
 	var keys []push.ClientKey
 	var claimed [][32]byte
 	for _, e := range envs {
 		size += len(e.Body) + 200*max(1, len(e.Target.Clients))
+		stored = stored || e.Store != push.StoreNever
 		for _, id := range e.Target.Clients {
 			keys = append(keys, push.ClientKey{Realm: e.Target.Realm, ID: id})
 		}
@@ -28,7 +29,7 @@ func (s *Store) Accept(ctx context.Context, envs []*push.Envelope) ([]push.Outco
 		}
 	}
 	var outcomes []push.Outcome
-	err := s.doFor(ctx, size, named{keys, claimed}, func(t *tx) error {
+	err := s.doOp(ctx, &op{size: size, push: stored, named: named{keys, claimed}, run: func(t *tx) error {
 		made := make([]push.Outcome, len(envs))
 		if err := t.prefetch(envs); err != nil {
 			return err
@@ -42,7 +43,7 @@ func (s *Store) Accept(ctx context.Context, envs []*push.Envelope) ([]push.Outco
 		}
 		outcomes = made
 		return nil
-	})
+	}})
 	if err != nil {
 		return nil, err
 	}

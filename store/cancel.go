@@ -81,6 +81,7 @@ func (t *tx) stop(realm *string, id int64, step *cancelled) error {
 		t.exec(`DELETE FROM envelope WHERE id = ?`, id),
 		t.exec(`DELETE FROM job WHERE id = ?`, id),
 		t.exec(`UPDATE push SET state = ? WHERE id = ?`, pushCancelled, id),
+		t.forgetWrapped(id),
 		t.forgetBody(id),
 	)
 }

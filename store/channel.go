@@ -10,7 +10,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -50,11 +49,6 @@ type openChannel struct {
 // generationChannel stands in an entry whose frame opens under a channel's
 // secret, not the client's own.
 const generationChannel = -1
-
-// channelMode is what a channel frame's header has as its mode.
-const channelMode = 4
-
-func isChannel(head []byte) bool { return head[3] == channelMode }
 
 // sealBroadcasts seals the group's broadcasts, in the order of their pushes.
 func (t *tx) sealBroadcasts(all map[broadcast][]int) error {
@@ -119,12 +113,18 @@ func (t *tx) rekey(k *openChannel, shard int64, entries []int, sealed *push.Seal
 // placed others of it, or sealed now. Indexes: primary keys.
 func (t *tx) broadcastFrame(k *openChannel, m *push.Message) (*push.Sealed, error) {
 	id := push.ChannelFrameID(k.ID, m.ID)
-	sealed := &push.Sealed{Channel: true, ChannelID: uint64(k.ID), Epoch: k.Epoch}
-	found, err := t.row(`SELECT head FROM seal_frame WHERE id = ?`, []any{id[:]}, &sealed.Head)
-	if err == nil && found {
-		_, err = t.row(`SELECT body FROM seal_body WHERE hash = ?`, []any{bodyHash(sealed.Head)}, &sealed.Body)
+	var head []byte
+	found, err := t.row(`SELECT head FROM seal_frame WHERE id = ?`, []any{id[:]}, &head)
+	if err != nil {
+		return nil, err
 	}
-	if err != nil || found {
+	if found {
+		sealed, err := push.RestoreSealed(head)
+		if err != nil {
+			return nil, err
+		}
+		hash := sealed.BodyHash()
+		_, err = t.row(`SELECT body FROM seal_body WHERE hash = ?`, []any{hash[:]}, &sealed.Body)
 		return sealed, err
 	}
 	f, err := t.sealing.Channel(&k.SealChannel, m)
@@ -170,6 +170,9 @@ func (t *tx) newChannel(k *openChannel) error {
 	}
 	if !known {
 		k.ID = rand.Int64() | 1 //nolint:gosec // G404: a name
+	}
+	if err := t.useWrapKey(); err != nil {
+		return err
 	}
 	t.cfg.Sealer.NewChannel(&k.SealChannel)
 	return t.exec(`INSERT INTO seal_channel (realm, grp, epoch, channel, made, secret) VALUES (?, ?, ?, ?, ?, ?)`,
@@ -303,7 +306,7 @@ func (s *Store) shardOf(ctx context.Context, key push.ClientKey) (*push.SealShar
 	if err != nil {
 		return nil, 0, ignoreNoRows(err)
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT realm, client_id, generation, slot, period, secret FROM seal_key WHERE shard = ? AND state = 1 ORDER BY slot`, sh.ID)
+	rows, err := tx.QueryContext(ctx, `SELECT realm, client_id, generation, shard, slot, period, secret FROM seal_key WHERE shard = ? AND state = 1 ORDER BY slot`, sh.ID)
 	sh.Members, err = collect(rows, err, scanMember)
 	return sh, slot, err
 }
@@ -313,11 +316,4 @@ func ignoreNoRows(err error) error {
 		return nil
 	}
 	return err
-}
-
-// channelFrame fills in what the frame's header says of its channel.
-func channelFrame(s *push.Sealed) {
-	if s.Channel = isChannel(s.Head); s.Channel {
-		s.ChannelID, s.Epoch = binary.BigEndian.Uint64(s.Head[4:]), binary.BigEndian.Uint32(s.Head[12:])
-	}
 }

@@ -40,9 +40,9 @@ type Config struct {
 	// Sealer seals what is pushed to sealing clients. Nil refuses that such a
 	// client is pushed to, which only a server that was set up to seal has.
 	Sealer push.Sealer
-	// NoCovers spares members of a shard the frames that hold nothing for them:
-	// whoever sees the connections can tell then whom a frame is for.
-	NoCovers bool
+	// Covers says which frames go to the members of a shard that they hold
+	// nothing for. Empty is [push.CoverDirect].
+	Covers push.Covers
 	// Listener hears of what was placed; see [Store.SetListener].
 	Listener push.CommitListener
 	// Log gets what no caller is told: commit groups that had to be tried
@@ -56,6 +56,12 @@ type Config struct {
 	// QueueLength is how many operations may wait for the writer; more wait
 	// at the door until their deadline. Zero is 4,096.
 	QueueLength int
+	// Window is how long a commit group with a push in it stays open for others
+	// to join, from its first push on: fewer commits, and larger sealing
+	// batches, for so much longer answers. Zero is no waiting; at most
+	// [MaxWindow], and half of Timeout. A full group, and a store that closes, do
+	// not wait.
+	Window time.Duration
 	// ReadConnections is the size of the read pool. Zero is 4.
 	ReadConnections int
 	// OfflineKeep is how long an acked entry of store=offline stays, unseen
@@ -96,6 +102,12 @@ func (c Config) withDefaults() (Config, error) {
 	default:
 		return c, fmt.Errorf("store: sync is %q, and must be full, normal or off", c.Sync)
 	}
+	if c.Covers == "" {
+		c.Covers = push.CoverDirect
+	}
+	if !c.Covers.Known() {
+		return c, fmt.Errorf("store: covers are %q, and must be none, direct or all", c.Covers)
+	}
 	if c.Limits == (push.Config{}) {
 		c.Limits = push.DefaultConfig()
 	}
@@ -106,6 +118,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.Timeout = orElse(c.Timeout, 5*time.Second)
+	if c.Window < 0 || c.Window > min(MaxWindow, c.Timeout/2) {
+		return c, fmt.Errorf("store: the window is %s, and may be %s at most", c.Window, min(MaxWindow, c.Timeout/2))
+	}
 	c.QueueLength = orElse(c.QueueLength, 4096)
 	c.ReadConnections = orElse(c.ReadConnections, 4)
 	c.OfflineKeep = orElse(c.OfflineKeep, time.Hour)

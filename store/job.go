@@ -10,9 +10,7 @@ import (
 // startJob keeps a push to many until it is expanded: its body, whom it is
 // for (the group's epoch, or the registrations so far), and how far it is.
 func (t *tx) startJob(e *push.Envelope, a *audience) (push.Outcome, error) {
-	kept := *e
-	kept.Body = nil // in table body
-	content, err := encodeEnvelope(&kept)
+	content, body, err := t.keepApart(e)
 	if err != nil {
 		return push.Outcome{}, err
 	}
@@ -20,7 +18,7 @@ func (t *tx) startJob(e *push.Envelope, a *audience) (push.Outcome, error) {
 	if !e.Target.All {
 		group = e.Target.Group
 	}
-	t.bodies = append(t.bodies, bodyRow{e.ID, t.wrap(e.ID, e.Body)})
+	t.bodies = append(t.bodies, bodyRow{e.ID, body})
 	if err := t.exec(`INSERT INTO job (id, realm, grp, epoch, content) VALUES (?, ?, ?, ?, ?)`,
 		e.ID, e.Target.Realm, group, a.epoch, content); err != nil {
 		return push.Outcome{}, err
@@ -91,7 +89,7 @@ func (t *tx) expand(limit int) (int, error) {
 		err = t.exec(`UPDATE job SET last_client = ?, last_born = ? WHERE id = ?`, last.id, last.born, j.id)
 		return len(members), firstError(err, t.advancePush(j.id, pushExpanding, entries))
 	}
-	err = firstError(t.advancePush(j.id, pushPlaced, entries), t.exec(`DELETE FROM job WHERE id = ?`, j.id), t.flush())
+	err = firstError(t.advancePush(j.id, pushPlaced, entries), t.exec(`DELETE FROM job WHERE id = ?`, j.id), t.flush(), t.forgetWrapped(j.id))
 	return len(members), firstError(err, t.forgetBody(j.id))
 }
 
@@ -120,18 +118,10 @@ func (t *tx) placeJob(j *job, members []jobMember) (int, error) {
 	if len(members) == 0 {
 		return 0, nil
 	}
-	e, err := decodeEnvelope(j.content)
+	e, wrapped, err := t.apart(j)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := t.row(`SELECT msg FROM body WHERE id = ?`, []any{j.id}, &e.Body); err != nil {
-		return 0, err
-	}
-	body, wrapped, err := t.unwrap(j.id, e.Body)
-	if err != nil {
-		return 0, err
-	}
-	e.Body = body
 	ids := make([]string, len(members))
 	for i, m := range members {
 		ids[i] = m.id
@@ -156,7 +146,7 @@ func (t *tx) placeJob(j *job, members []jobMember) (int, error) {
 	}
 	t.hear(d.message, t.inClear(d, o.Placed))
 	if wrapped && d.plain > 0 { // it is also for clients who get it in clear
-		err = t.exec(`UPDATE body SET msg = ? WHERE id = ?`, string(e.Body), j.id)
+		err = t.bare(j, e)
 	}
 	return entries, err
 }

@@ -91,9 +91,9 @@ func (s *Store) mailbox(ctx context.Context, c *counter) (push.Mailbox, error) {
 		return m, nil
 	}
 	var oldest sql.NullInt64
-	_, err := s.row(ctx, `SELECT COUNT(*), COALESCE(SUM(size), 0), MIN(send_time) FROM offline_message
+	_, err := s.row(ctx, `SELECT COUNT(*), COALESCE(SUM(size), 0), MIN(send_time), COUNT(CASE WHEN generation <> 0 THEN 1 END) FROM offline_message
 		WHERE realm = ? AND client_id = ? AND seq > ? AND status = 0 AND expires > ?`,
-		[]any{c.key.Realm, c.key.ID, int64(c.cursor), unixMS(s.cfg.Clock())}, &m.Count, &m.Bytes, &oldest)
+		[]any{c.key.Realm, c.key.ID, int64(c.cursor), unixMS(s.cfg.Clock())}, &m.Count, &m.Bytes, &oldest, &m.Sealed)
 	if oldest.Valid {
 		m.Oldest = fromMS(oldest.Int64)
 	}

@@ -65,6 +65,7 @@ var movedTables = []movedTable{
 	{"seal_frame", 1, []string{"id", "head", "sent"}},
 	{"seal_body", 1, []string{"hash", "body", "sent"}},
 	{"seal_channel", 3, []string{"realm", "grp", "epoch", "channel", "made", "secret"}},
+	{"seal_wrap", 1, []string{"number", "proof"}},
 	{"revocation", 2, []string{"realm", "client_id", "issued_before"}},
 }
 

@@ -90,6 +90,9 @@ func (w *moveWorld) fill() {
 	w.must(err)
 	_, err = s.SetEvents(ctx, "shop", "quiet", true)
 	w.must(err)
+	number, proof := w.sealing.Proof()
+	_, err = s.ClaimWrapKey(ctx, number, proof)
+	w.must(err)
 	d := &device{key: w.key(9)} // and a client that seals
 	(&sealed{Store: s, t: w.T, sealing: w.sealing}).shake(d, crt.KindCRT)
 	w.fillMailboxes(s)

@@ -78,6 +78,12 @@ func (t *tx) enter(d *delivery, c *counter, o *push.Outcome) error {
 		d.plain++
 	default:
 		row.seal(c, d)
+		if d.collapse != "" {
+			row.collapse = t.blind(d, c)
+		}
+	}
+	if row.status != statusWaiting {
+		row.collapse = nil // it is never looked for
 	}
 	t.entries = append(t.entries, row)
 	if !fits || replaced {
@@ -126,6 +132,16 @@ func (t *tx) retention() time.Duration {
 	return push.MaxTTL
 }
 
+// blind is the delivery's collapse key as entries that are sealed for the client
+// have it: a keyed hash, so that it does not stand in clear. One that never had
+// keys has none such.
+func (t *tx) blind(d *delivery, c *counter) string {
+	if t.cfg.Sealer == nil || c.sealLast == 0 {
+		return d.collapse
+	}
+	return t.cfg.Sealer.Blind(c.key, d.collapse)
+}
+
 // newer reports whether a waiting entry of the delivery's collapse key was sent
 // after it: a job may come to a client later than that. Index:
 // offline_message_collapse.
@@ -136,9 +152,9 @@ func (t *tx) newer(d *delivery, c *counter) (bool, error) {
 		}
 	}
 	var one int
-	return t.row(`SELECT 1 FROM offline_message`+t.cfg.engine.byCollapseKey+`WHERE realm = ? AND client_id = ? AND collapse_key = ?
+	return t.row(`SELECT 1 FROM offline_message`+t.cfg.engine.byCollapseKey+`WHERE realm = ? AND client_id = ? AND collapse_key IN (?, ?)
 		AND status = 0 AND seq > ? AND expires > ? AND send_time > ? LIMIT 1`,
-		[]any{c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now), unixMS(d.message.Sent)}, &one)
+		[]any{c.key.Realm, c.key.ID, d.collapse, t.blind(d, c), int64(c.cursor), unixMS(t.now), unixMS(d.message.Sent)}, &one)
 }
 
 // endCollapsed ends the waiting entries of the delivery's collapse key. Index:
@@ -149,9 +165,9 @@ func (t *tx) endCollapsed(d *delivery, c *counter) error {
 			return err
 		}
 	}
-	rows, err := t.query(`SELECT id FROM offline_message`+t.cfg.engine.byCollapseKey+`WHERE realm = ? AND client_id = ? AND collapse_key = ?
+	rows, err := t.query(`SELECT id FROM offline_message`+t.cfg.engine.byCollapseKey+`WHERE realm = ? AND client_id = ? AND collapse_key IN (?, ?)
 		AND status = 0 AND seq > ? AND expires > ? AND shared = 3`,
-		c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now))
+		c.key.Realm, c.key.ID, d.collapse, t.blind(d, c), int64(c.cursor), unixMS(t.now))
 	apart, err := collect(rows, err, func(r *sql.Rows, id *int64) error { return r.Scan(id) })
 	if err != nil {
 		return err
@@ -162,8 +178,8 @@ func (t *tx) endCollapsed(d *delivery, c *counter) error {
 		}
 	}
 	n, err := t.execCount(`UPDATE offline_message`+t.cfg.engine.byCollapseKey+`SET status = 4, msg = NULL, due = ?
-		WHERE realm = ? AND client_id = ? AND collapse_key = ? AND status = 0 AND seq > ? AND expires > ?`,
-		unixMS(t.now.Add(t.cfg.keepEnded())), c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now))
+		WHERE realm = ? AND client_id = ? AND collapse_key IN (?, ?) AND status = 0 AND seq > ? AND expires > ?`,
+		unixMS(t.now.Add(t.cfg.keepEnded())), c.key.Realm, c.key.ID, d.collapse, t.blind(d, c), int64(c.cursor), unixMS(t.now))
 	if n > 0 {
 		c.touch()
 	}
@@ -193,8 +209,8 @@ func (t *tx) makeRoom(d *delivery, c *counter) (bool, error) {
 		}
 		// Index: offline_message_collapse.
 		if _, err := t.row(`SELECT COUNT(*), COALESCE(SUM(size), 0) FROM offline_message`+t.cfg.engine.byCollapseKey+`
-			WHERE realm = ? AND client_id = ? AND collapse_key = ? AND status = 0 AND seq > ? AND expires > ?`,
-			[]any{c.key.Realm, c.key.ID, d.collapse, int64(c.cursor), unixMS(t.now)}, &ending, &endingBytes); err != nil {
+			WHERE realm = ? AND client_id = ? AND collapse_key IN (?, ?) AND status = 0 AND seq > ? AND expires > ?`,
+			[]any{c.key.Realm, c.key.ID, d.collapse, t.blind(d, c), int64(c.cursor), unixMS(t.now)}, &ending, &endingBytes); err != nil {
 			return false, err
 		}
 		if t.roomFor(d, c, ending, endingBytes) {

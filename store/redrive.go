@@ -15,7 +15,8 @@ const redriveStep = 500
 // as failed, without content, and no longer counts in the push's status. Seqs
 // that are no dead letters are passed over, and so are sealed ones: nobody here can
 // read them (CodeInvalidField where there were no others). What does not fit into the mailbox
-// stays a dead letter; CodeMailboxFull where nothing did.
+// stays a dead letter; CodeMailboxFull where nothing did. Where every push has to
+// be sealed all stay whose client has no keys: CodeNoSealKey.
 func (s *Store) Redrive(ctx context.Context, key push.ClientKey, seqs []uint64) (int, error) {
 	find := func(t *tx, after, head uint64) ([]deadLetter, error) { return t.deadAfter(key, after, head) }
 	if len(seqs) > 0 {
@@ -36,7 +37,7 @@ func (s *Store) Redrive(ctx context.Context, key push.ClientKey, seqs []uint64) 
 			continue
 		}
 		if sealed && done == 0 && !full {
-			return 0, push.Errorf(push.CodeInvalidField, "the dead letters of client %q are sealed, and can't be placed again: push their content anew", key.ID)
+			return 0, push.Errorf(push.CodeInvalidField, "the dead letters of client %q are sealed, with their places inside the seal, and can't be placed again: push their content anew (POST /v1/push)", key.ID)
 		}
 		if full && done == 0 {
 			return 0, push.Errorf(push.CodeMailboxFull, "the mailbox of client %q is full: its dead letters stay as they are", key.ID)
@@ -67,6 +68,9 @@ func (s *Store) redrive(ctx context.Context, key push.ClientKey, step *redriven,
 		if c == nil {
 			return errNoClient(key)
 		}
+		if _, keyed := c.sealKind(t.redriveSeal()); !keyed {
+			return push.Errorf(push.CodeNoSealKey, "client %q has no sealing keys, and this server requires them: its dead letters stay as they are until it has connected with sealing", key.ID)
+		}
 		if err := t.flush(); err != nil {
 			return err
 		}
@@ -87,6 +91,14 @@ func (s *Store) redrive(ctx context.Context, key push.ClientKey, step *redriven,
 		}
 		return nil
 	})
+}
+
+// redriveSeal is how dead letters are sealed that are placed again.
+func (t *tx) redriveSeal() push.SealMode {
+	if t.cfg.Limits.RequireSeal {
+		return push.SealRequired
+	}
+	return push.SealAuto
 }
 
 type deadLetter struct {
@@ -140,7 +152,7 @@ func (t *tx) placeAgain(c *counter, l *deadLetter) (int, error) {
 	}
 	d := &delivery{
 		message: &push.Message{ID: l.id, Sent: fromMS(l.sent), Body: l.body},
-		size:    l.size, priority: l.priority, expires: never, mode: l.mode, shared: l.shared, standing: fresh,
+		size:    l.size, priority: l.priority, expires: never, mode: l.mode, shared: l.shared, standing: fresh, seal: t.redriveSeal(),
 	}
 	if l.expires != never {
 		d.expires = unixMS(t.now) + l.expires - l.sent

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -19,14 +18,17 @@ func (t *tx) schedule(e *push.Envelope) (push.Outcome, error) {
 		return push.Outcome{Err: refusal}, err
 	}
 	kept := *e
-	kept.Body = []byte(t.wrap(e.ID, e.Body))
 	if len(a.rejected) > 0 {
 		kept.Target.Clients = make([]string, len(a.clients))
 		for i, c := range a.clients {
 			kept.Target.Clients[i] = c.key.ID
 		}
 	}
-	content, err := encodeEnvelope(&kept)
+	wrapped, err := t.wrap(e)
+	if err != nil {
+		return push.Outcome{}, err
+	}
+	content, err := encodeEnvelope(&kept, wrapped)
 	if err != nil {
 		return push.Outcome{}, err
 	}
@@ -82,12 +84,14 @@ func (t *tx) release(now time.Time, limit int) (int, error) {
 	}
 	places := 0
 	for i, v := range due {
-		e, err := decodeEnvelope(v.content)
+		e, wrapped, err := decodeEnvelope(v.content)
 		if err != nil {
 			return 0, fmt.Errorf("scheduled push %d: %w", v.id, err)
 		}
-		if e.Body, _, err = t.unwrap(e.ID, e.Body); err != nil {
-			return 0, err
+		if wrapped != nil {
+			if err := t.unwrap(e, wrapped); err != nil {
+				return 0, err
+			}
 		}
 		if err := t.exec(`DELETE FROM envelope WHERE id = ?`, v.id); err != nil {
 			return 0, err
@@ -106,58 +110,4 @@ func (t *tx) release(now time.Time, limit int) (int, error) {
 		}
 	}
 	return len(due), nil
-}
-
-// keptEnvelope is an envelope as it waits in SQL. Fields are only added.
-type keptEnvelope struct {
-	ID        int64    `json:"id"`
-	Accepted  int64    `json:"accepted"`
-	Realm     string   `json:"realm,omitempty"`
-	Clients   []string `json:"clients,omitempty"`
-	Group     string   `json:"group,omitempty"`
-	All       bool     `json:"all,omitempty"`
-	Topic     string   `json:"topic,omitempty"`
-	Body      []byte   `json:"body,omitempty"` // base64: kept to the byte
-	Size      int      `json:"size"`
-	Expires   int64    `json:"expires,omitempty"`
-	Priority  int      `json:"priority"`
-	Collapse  string   `json:"collapse,omitempty"`
-	Store     string   `json:"store"`
-	Seal      string   `json:"seal,omitempty"`
-	NotBefore int64    `json:"not_before,omitempty"`
-}
-
-func encodeEnvelope(e *push.Envelope) (string, error) {
-	k := keptEnvelope{
-		ID: e.ID, Accepted: unixMS(e.Accepted), Realm: e.Target.Realm, Clients: e.Target.Clients,
-		Group: e.Target.Group, All: e.Target.All, Topic: e.Topic, Body: e.Body, Size: e.Size,
-		Priority: e.Priority, Collapse: e.CollapseKey, Store: string(e.Store), Seal: string(e.Seal),
-	}
-	if !e.Expires.IsZero() {
-		k.Expires = unixMS(e.Expires)
-	}
-	if !e.NotBefore.IsZero() {
-		k.NotBefore = unixMS(e.NotBefore)
-	}
-	b, err := json.Marshal(k)
-	return string(b), err
-}
-
-func decodeEnvelope(b []byte) (*push.Envelope, error) {
-	var k keptEnvelope
-	if err := json.Unmarshal(b, &k); err != nil {
-		return nil, err
-	}
-	e := &push.Envelope{
-		ID: k.ID, Accepted: fromMS(k.Accepted), Topic: k.Topic, Body: k.Body, Size: k.Size,
-		Target:   push.Target{Realm: k.Realm, Clients: k.Clients, Group: k.Group, All: k.All},
-		Priority: k.Priority, CollapseKey: k.Collapse, Store: push.StoreMode(k.Store), Seal: push.SealMode(k.Seal),
-	}
-	if k.Expires != 0 {
-		e.Expires = fromMS(k.Expires)
-	}
-	if k.NotBefore != 0 {
-		e.NotBefore = fromMS(k.NotBefore)
-	}
-	return e, nil
 }

@@ -9,9 +9,7 @@ package store
 // locks are taken in the order clients, shards.
 
 import (
-	"bytes"
 	"database/sql"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -59,6 +57,8 @@ func (c *counter) sealKind(mode push.SealMode) (kind int, ok bool) {
 	switch mode {
 	case push.SealNone:
 		return sealNone, true
+	case push.SealRequired:
+		return c.seal, c.seal != sealNone
 	case push.SealCRT, push.SealAEAD:
 		return c.seal, c.seal == sealKinds[mode]
 	default: // auto
@@ -125,7 +125,7 @@ func (t *tx) sealShard(id int64, entries []int) error {
 			t.framed(&t.entries[entries[n]], f)
 		}
 		t.keepFrame(f)
-		if !t.cfg.NoCovers {
+		if t.cfg.Covers.Covers(f.Sealed) {
 			t.cover(sh, f, items)
 		}
 	}
@@ -166,39 +166,34 @@ func (t *tx) hearSealed(r *entryRow, s *push.Sealed) {
 	t.hear(m, []push.Placement{{Client: r.key, Seq: r.seq}})
 }
 
-// frameRow is one row of seal_frame, bodyRows those of seal_body.
+// frameRow is one row of seal_frame, and of seal_body where it has a body.
 type frameRow struct {
-	id   []byte
-	head []byte
-	body []byte
+	id     []byte
+	sealed *push.Sealed
 }
 
 func (t *tx) keepFrame(f *push.SealedFrame) {
-	t.frames = append(t.frames, frameRow{f.ID[:], f.Sealed.Head, f.Sealed.Body})
+	t.frames = append(t.frames, frameRow{f.ID[:], f.Sealed})
 }
-
-// bodyHash is where a frame's header has its body's hash (crt/SPEC.md, section
-// 5).
-func bodyHash(head []byte) []byte { return head[44:76] }
 
 func (t *tx) flushFrames() error {
 	at := unixMS(t.now)
 	args := make([]any, 0, 3*len(t.frames))
 	var bodies []any
 	for _, f := range t.frames {
-		args = append(args, f.id, f.head, at)
-		if f.body == nil {
+		args = append(args, f.id, f.sealed.Head, at)
+		if f.sealed.Body == nil {
 			continue
 		}
-		hash := bodyHash(f.head)
-		if _, there := t.sealedBodies[[32]byte(hash)]; there {
+		hash := f.sealed.BodyHash()
+		if _, there := t.sealedBodies[hash]; there {
 			continue
 		}
 		if t.sealedBodies == nil {
 			t.sealedBodies = make(map[[32]byte]struct{})
 		}
-		t.sealedBodies[[32]byte(hash)] = struct{}{}
-		bodies = append(bodies, hash, f.body, at)
+		t.sealedBodies[hash] = struct{}{}
+		bodies = append(bodies, hash[:], f.sealed.Body, at)
 	}
 	t.frames = t.frames[:0]
 	if err := t.insert(`INSERT INTO seal_body (hash, body, sent) VALUES `, 3, bodies); err != nil {
@@ -243,7 +238,7 @@ func (t *tx) lockShard(id int64) (*push.SealShard, int64, error) {
 	if known := t.w.shards[id]; known != nil && known.Version == sh.Version {
 		return known, began, nil
 	}
-	rows, err := t.query(`SELECT realm, client_id, generation, slot, period, secret FROM seal_key WHERE shard = ? AND state = 1 ORDER BY slot`, id)
+	rows, err := t.query(`SELECT realm, client_id, generation, shard, slot, period, secret FROM seal_key WHERE shard = ? AND state = 1 ORDER BY slot`, id)
 	sh.Members, err = collect(rows, err, scanMember)
 	if err == nil {
 		t.w.keepShard(sh)
@@ -252,7 +247,7 @@ func (t *tx) lockShard(id int64) (*push.SealShard, int64, error) {
 }
 
 func scanMember(r *sql.Rows, m *push.SealMember) error {
-	return r.Scan(&m.Client.Realm, &m.Client.ID, &m.Generation, &m.Slot, &m.Period, &m.Secret)
+	return r.Scan(&m.Client.Realm, &m.Client.ID, &m.Generation, &m.Shard, &m.Slot, &m.Period, &m.Secret)
 }
 
 // shardsKept bounds the writer's cache: about 4 KiB each.
@@ -276,6 +271,9 @@ func (w *writer) keepShard(sh *push.SealShard) {
 // stepShard goes to the next key period with all members: sh becomes another
 // shard. Index: seal_key's primary key.
 func (t *tx) stepShard(sh *push.SealShard) error {
+	if err := t.useWrapKey(); err != nil {
+		return err
+	}
 	next := *sh
 	next.Period++
 	next.Members = make([]push.SealMember, len(sh.Members))
@@ -318,6 +316,9 @@ func (t *tx) sealAlone(r *entryRow) error {
 		return err
 	}
 	if unixMS(t.now)-began >= keyPeriod.Milliseconds() {
+		if err := t.useWrapKey(); err != nil {
+			return err
+		}
 		if m.Secret, err = t.cfg.Sealer.Step(&m); err != nil {
 			return err
 		}
@@ -334,32 +335,4 @@ func (t *tx) sealAlone(r *entryRow) error {
 	t.framed(r, &f)
 	t.keepFrame(&f)
 	return nil
-}
-
-// wrappedMark begins a body that waits wrapped, and then is in base64: bodies in
-// clear are JSON objects.
-const wrappedMark = "wrapped:"
-
-// wrap is a body as it waits for its push to be placed.
-func (t *tx) wrap(id int64, body []byte) string {
-	if t.cfg.Sealer == nil {
-		return string(body)
-	}
-	return wrappedMark + base64.StdEncoding.EncodeToString(t.cfg.Sealer.Wrap(id, body))
-}
-
-// unwrap is the reverse.
-func (t *tx) unwrap(id int64, kept []byte) (body []byte, wrapped bool, err error) {
-	text, wrapped := bytes.CutPrefix(kept, []byte(wrappedMark))
-	if !wrapped {
-		return kept, false, nil
-	}
-	if t.cfg.Sealer == nil {
-		return nil, true, errNoSealer
-	}
-	b, err := base64.StdEncoding.AppendDecode(nil, text)
-	if err == nil {
-		b, err = t.cfg.Sealer.Unwrap(id, b)
-	}
-	return b, true, err
 }

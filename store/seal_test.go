@@ -1,9 +1,7 @@
 package store
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -41,87 +39,10 @@ func TestSealedMailboxes(t *testing.T) {
 	})
 }
 
-func TestNothingSealedIsKeptInClear(t *testing.T) {
-	onEngines(t, func(t *testing.T, cfg Config) {
-		s := openSealed(t, cfg, newSealing(t, 1))
-		ann, bob, eve := s.join("ann", crt.KindCRT), s.join("bob", crt.KindCRT), s.join("eve", crt.KindAEAD)
-		secret := "the secret of this test"
-		s.send(secret, push.SealAuto, ann)
-		s.send(secret+long, push.SealAuto, ann, bob, eve)
-		s.send("to be replaced: "+secret, push.SealCRT, ann)
-		for _, query := range []string{
-			`SELECT COUNT(*) FROM offline_message WHERE msg IS NOT NULL`,
-			`SELECT COUNT(*) FROM body`,
-		} {
-			var n int
-			if err := s.read.QueryRowContext(t.Context(), query).Scan(&n); err != nil || n != 0 {
-				t.Errorf("%s: %d, %v", query, n, err)
-			}
-		}
-		if cfg.Path != "" {
-			s.reopen(cfg)
-			for _, name := range []string{cfg.Path} {
-				if b := readFile(t, name); bytes.Contains(b, []byte(secret)) {
-					t.Errorf("%s holds the text", filepath.Base(name))
-				}
-			}
-		}
-	})
-}
-
-// What waits is wrapped, until it is known for whom it is.
-func TestWhatWaitsIsWrapped(t *testing.T) {
-	onEngines(t, func(t *testing.T, cfg Config) {
-		s := openSealed(t, cfg, newSealing(t, 1))
-		ann := s.join("ann", crt.KindCRT)
-		dan := &device{key: push.ClientKey{ID: "dan"}}
-		if err := s.Register(t.Context(), dan.key, time.Now()); err != nil {
-			t.Fatal(err)
-		}
-		for i := range push.ExpandAbove {
-			if err := s.Register(t.Context(), push.ClientKey{ID: fmt.Sprint("other", i)}, time.Now()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		e := func(id int64, text string) *push.Envelope {
-			return &push.Envelope{
-				ID: id, Accepted: s.clock(), Expires: s.clock().Add(24 * time.Hour), Body: []byte(text), Size: len(text),
-				Priority: push.DefaultPriority, Store: push.StoreAlways,
-			}
-		}
-		later := e(1, "a secret for later")
-		later.NotBefore, later.Target.Clients = s.clock().Add(time.Hour), []string{"ann", "dan"}
-		toAll := e(2, "a secret for all")
-		toAll.Target.All = true
-		out, err := s.Accept(t.Context(), []*push.Envelope{later, toAll})
-		if err != nil || out[0].Err != nil || !out[0].Scheduled || out[1].Err != nil || !out[1].Expanding {
-			t.Fatalf("%+v, %v", out, err)
-		}
-		var content, body string
-		err = firstError(s.read.QueryRowContext(t.Context(), `SELECT content FROM envelope`).Scan(&content),
-			s.read.QueryRowContext(t.Context(), `SELECT msg FROM body`).Scan(&body))
-		if err != nil || strings.Contains(content, base64.StdEncoding.EncodeToString([]byte("a secret for"))) || strings.Contains(body, "a secret") {
-			t.Errorf("%v: kept as %q and %q", err, content, body)
-		}
-		for n := 1; n > 0; {
-			if n, err = s.Expand(t.Context(), 5000); err != nil {
-				t.Fatal(err)
-			}
-		}
-		s.later(time.Hour)
-		for n := 1; n > 0; {
-			if n, err = s.Release(t.Context(), s.clock(), 100); err != nil {
-				t.Fatal(err)
-			}
-		}
-		s.want(ann, "a secret for all a secret for later")
-		s.want(dan, "clear:a secret for all clear:a secret for later")
-	})
-}
-
 // Who has nothing in a frame gets it too, and finds that there is nothing.
 func TestOthersOfTheShardGetCovers(t *testing.T) {
 	onEngines(t, func(t *testing.T, cfg Config) {
+		cfg.Covers = push.CoverAll
 		s := openSealed(t, cfg, newSealing(t, 1))
 		ann, bob, eve := s.join("ann", crt.KindCRT), s.join("bob", crt.KindCRT), s.join("eve", crt.KindAEAD)
 		s.send("one", push.SealAuto, ann)
@@ -136,19 +57,28 @@ func TestOthersOfTheShardGetCovers(t *testing.T) {
 				t.Errorf("a cover opens as %q", got)
 			}
 		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if cfg.Path == "" {
-			return
-		}
-		cfg.NoCovers = true
-		bare := openSealed(t, cfg, newSealing(t, 1))
-		bare.send("two", push.SealAuto, ann)
-		if len(bare.covers["bob"]) != 0 {
-			t.Error("a cover although there are to be none")
-		}
 	})
+}
+
+// What is covered is a choice: what has a body costs everybody its bytes.
+func TestCoversAreAsConfigured(t *testing.T) {
+	for covers, want := range map[push.Covers]int{"": 1, push.CoverNone: 0, push.CoverDirect: 1, push.CoverAll: 2} {
+		t.Run(string(covers), func(t *testing.T) {
+			onEngines(t, func(t *testing.T, cfg Config) {
+				cfg.Covers = covers
+				s := openSealed(t, cfg, newSealing(t, 1))
+				ann, _ := s.join("ann", crt.KindCRT), s.join("bob", crt.KindCRT)
+				s.send("one", push.SealAuto, ann)
+				s.send(long, push.SealAuto, ann)
+				if got := s.covers["bob"]; len(got) != want || want == 1 && got[0].Sealed.Body != nil {
+					t.Errorf("%d covers, want %d", len(got), want)
+				}
+			})
+		})
+	}
+	if _, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "db"), Covers: "true"}); err == nil || !strings.Contains(err.Error(), "none, direct or all") {
+		t.Errorf("an unknown word: %v", err)
+	}
 }
 
 func TestABodyIsKeptOnceForAllShards(t *testing.T) {
@@ -179,7 +109,7 @@ func TestASealedDeadLetterStays(t *testing.T) {
 		if err := s.Ack(t.Context(), []push.Ack{{Client: ann.key, Seq: 1, Failed: []push.FailedEntry{{Seq: 1, Code: -1}}, At: time.Now()}}); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := s.Redrive(t.Context(), ann.key, nil); n != 0 || !push.HasCode(err, push.CodeInvalidField) {
+		if n, err := s.Redrive(t.Context(), ann.key, nil); n != 0 || !push.HasCode(err, push.CodeInvalidField) || !strings.Contains(err.Error(), "POST /v1/push") {
 			t.Errorf("redrove %d, %v", n, err)
 		}
 		p, err := s.History(t.Context(), ann.key, push.HistoryQuery{PageQuery: push.PageQuery{Limit: 10}})

@@ -164,6 +164,9 @@ func (s *Store) Activate(ctx context.Context, key push.ClientKey, at push.SealPl
 			}
 			period = sh.Period
 		}
+		if err := t.useWrapKey(); err != nil {
+			return err
+		}
 		wrapped, err := secret(period)
 		if err != nil {
 			return err
@@ -228,9 +231,9 @@ func (s *Store) Member(ctx context.Context, key push.ClientKey) (*push.SealMembe
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	m := &push.SealMember{Client: key}
-	found, err := s.row(ctx, `SELECT seal_key.generation, seal_key.slot, seal_key.period, seal_key.secret FROM client JOIN seal_key
+	found, err := s.row(ctx, `SELECT seal_key.generation, seal_key.shard, seal_key.slot, seal_key.period, seal_key.secret FROM client JOIN seal_key
 		ON seal_key.realm = client.realm AND seal_key.client_id = client.client_id AND seal_key.generation = client.seal_generation
-		WHERE client.realm = ? AND client.client_id = ? AND seal_key.state = 1`, []any{key.Realm, key.ID}, &m.Generation, &m.Slot, &m.Period, &m.Secret)
+		WHERE client.realm = ? AND client.client_id = ? AND seal_key.state = 1`, []any{key.Realm, key.ID}, &m.Generation, &m.Shard, &m.Slot, &m.Period, &m.Secret)
 	if err != nil || !found {
 		return nil, failed(err)
 	}
@@ -340,103 +343,4 @@ func (t *tx) sweepReserved(now time.Time, limit int) (int, error) {
 		}
 	}
 	return len(found), nil
-}
-
-// rewrapStep bounds what one commit group wraps anew.
-const rewrapStep = 200
-
-// Rewrap has every secret of a client in use wrapped anew: wrap answers the new
-// form, or nil where the old one stays. It blocks until all were looked at, and
-// answers how many were changed. Index: seal_key's primary key. See
-// [Store.RewrapChannels] for the others.
-func (s *Store) Rewrap(ctx context.Context, wrap func(key push.ClientKey, secret []byte) ([]byte, error)) (int, error) {
-	done := 0
-	var last push.SealMember
-	for {
-		var found []push.SealMember
-		changed := 0
-		err := s.do(ctx, 100*rewrapStep, func(t *tx) error {
-			changed = 0
-			if err := t.flush(); err != nil {
-				return err
-			}
-			at := []any{last.Client.Realm, last.Client.Realm, last.Client.ID, last.Client.ID, int64(last.Generation), rewrapStep}
-			rows, err := t.query(`SELECT realm, client_id, generation, slot, period, secret FROM seal_key WHERE state = 1
-				AND (realm > ? OR realm = ? AND (client_id > ? OR client_id = ? AND generation > ?))
-				ORDER BY realm, client_id, generation LIMIT ?`+t.cfg.engine.forUpdate, at...)
-			if found, err = collect(rows, err, scanMember); err != nil {
-				return err
-			}
-			for _, m := range found {
-				secret, err := wrap(m.Client, m.Secret)
-				if err != nil {
-					return err
-				}
-				if secret == nil {
-					continue
-				}
-				changed++
-				if err := t.exec(`UPDATE seal_key SET secret = ? WHERE realm = ? AND client_id = ? AND generation = ?`,
-					secret, m.Client.Realm, m.Client.ID, int64(m.Generation)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return done, err
-		}
-		if done += changed; len(found) < rewrapStep {
-			return done, nil
-		}
-		last = found[len(found)-1]
-	}
-}
-
-// RewrapChannels is [Store.Rewrap] for the secrets of channels. They are few: a
-// group has one an epoch that was broadcast to, for as long as frames are kept.
-// Index: seal_channel's primary key.
-func (s *Store) RewrapChannels(ctx context.Context, wrap func(k push.SealChannel) ([]byte, error)) (int, error) {
-	done := 0
-	var last push.SealChannel
-	for {
-		var found []push.SealChannel
-		changed := 0
-		err := s.do(ctx, 100*rewrapStep, func(t *tx) error {
-			changed = 0
-			if err := t.flush(); err != nil {
-				return err
-			}
-			rows, err := t.query(`SELECT realm, grp, epoch, channel, secret FROM seal_channel
-				WHERE realm > ? OR realm = ? AND (grp > ? OR grp = ? AND epoch > ?)
-				ORDER BY realm, grp, epoch LIMIT ?`+t.cfg.engine.forUpdate, last.Realm, last.Realm, last.Group, last.Group, int64(last.Epoch), rewrapStep)
-			found, err = collect(rows, err, func(r *sql.Rows, k *push.SealChannel) error {
-				return r.Scan(&k.Realm, &k.Group, &k.Epoch, &k.ID, &k.Secret)
-			})
-			if err != nil {
-				return err
-			}
-			for _, k := range found {
-				secret, err := wrap(k)
-				if err != nil {
-					return err
-				}
-				if secret == nil {
-					continue
-				}
-				changed++
-				if err := t.exec(`UPDATE seal_channel SET secret = ? WHERE realm = ? AND grp = ? AND epoch = ?`, secret, k.Realm, k.Group, int64(k.Epoch)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return done, err
-		}
-		if done += changed; len(found) < rewrapStep {
-			return done, nil
-		}
-		last = found[len(found)-1]
-	}
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/sunzi-push/sunzi/crt"
 	"github.com/sunzi-push/sunzi/push"
-	"github.com/sunzi-push/sunzi/push/seal"
 )
 
 func TestKeyPeriodsGoOn(t *testing.T) {
@@ -170,39 +168,6 @@ func TestWithoutTheWrappingKeyNothingIsSealed(t *testing.T) {
 	other.want(ann, "one")
 }
 
-func TestRewrap(t *testing.T) {
-	onEngines(t, func(t *testing.T, cfg Config) {
-		s := openSealed(t, cfg, newSealing(t, 1))
-		ann, eve := s.join("ann", crt.KindCRT), s.join("eve", crt.KindAEAD)
-		old, err := crt.NewWrapper(map[uint32][]byte{1: bytes.Repeat([]byte{1}, 32)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		next, err := crt.NewWrapper(map[uint32][]byte{2: bytes.Repeat([]byte{2}, 32)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := s.Rewrap(t.Context(), func(key push.ClientKey, secret []byte) ([]byte, error) {
-			who := crt.NameHash(key.Realm, key.ID)
-			plain, err := old.Unwrap(crt.LabelChain, who[:], secret)
-			return next.Wrap(nil, crt.LabelChain, who[:], plain), err
-		})
-		if err != nil || n != 2 {
-			t.Fatalf("%d were wrapped anew, %v", n, err)
-		}
-		id, err := crt.NewIdentity(bytes.Repeat([]byte{1}, 32))
-		if err != nil {
-			t.Fatal(err)
-		}
-		sealing := seal.New(seal.Config{Identity: id, Wrapper: next, Encode: encodePlain, Slots: 4})
-		t.Cleanup(sealing.Close)
-		again := openSealed(t, s.reopen(cfg), sealing)
-		again.send("one", push.SealAuto, ann, eve)
-		again.want(ann, "one")
-		again.want(eve, "one")
-	})
-}
-
 // A node without sealing keys refuses what it can't seal, and takes nothing away
 // for it: not what the push would have replaced, nor others' entries, nor a push
 // that was due.
@@ -282,34 +247,5 @@ func TestKeysAreGivenUpOnce(t *testing.T) {
 		}
 		s.send("one", push.SealCRT, ann)
 		s.want(ann, "one")
-	})
-}
-
-func TestChannelSecretsAreRewrappedToo(t *testing.T) {
-	onEngines(t, func(t *testing.T, cfg Config) {
-		s := openSealed(t, cfg, newSealing(t, 1))
-		ann := s.join("ann", crt.KindCRT)
-		s.member(ann, "room", true)
-		s.broadcast("room", "one")
-		var old []byte
-		n, err := s.RewrapChannels(t.Context(), func(k push.SealChannel) ([]byte, error) {
-			if k.Group != "room" || k.Epoch != 1 {
-				t.Errorf("asked for %q at %d", k.Group, k.Epoch)
-			}
-			old = k.Secret
-			return []byte("another form"), nil
-		})
-		if err != nil || n != 1 || len(old) == 0 {
-			t.Errorf("%d secrets of %d bytes, %v", n, len(old), err)
-		}
-		n, err = s.RewrapChannels(t.Context(), func(k push.SealChannel) ([]byte, error) {
-			if string(k.Secret) != "another form" {
-				t.Errorf("kept as %q", k.Secret)
-			}
-			return nil, nil
-		})
-		if err != nil || n != 0 {
-			t.Errorf("%d secrets, %v", n, err)
-		}
 	})
 }

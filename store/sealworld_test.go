@@ -146,8 +146,14 @@ var nextSealedID = int64(1000)
 func (s *sealed) send(text string, mode push.SealMode, to ...*device) push.Outcome {
 	s.t.Helper()
 	nextSealedID++
+	return s.sendAs(nextSealedID, text, mode, to...)
+}
+
+// sendAs is send with an ID of the caller's, for several at once.
+func (s *sealed) sendAs(id int64, text string, mode push.SealMode, to ...*device) push.Outcome {
+	s.t.Helper()
 	e := &push.Envelope{
-		ID: nextSealedID, Accepted: s.clock(), Expires: s.clock().Add(24 * time.Hour), Body: []byte(text), Size: len(text),
+		ID: id, Accepted: s.clock(), Expires: s.clock().Add(24 * time.Hour), Body: []byte(text), Size: len(text),
 		Priority: push.DefaultPriority, Store: push.StoreAlways, Seal: mode,
 	}
 	for _, d := range to {

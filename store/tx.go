@@ -38,6 +38,7 @@ type tx struct {
 	frames       []frameRow
 	sealedBodies map[[32]byte]struct{}
 	channels     map[channelRef]*openChannel
+	wrapping     bool // the sealer wraps under the store's newest key
 }
 
 type heard struct {

@@ -56,11 +56,13 @@ func (s *Store) loadFrames(ctx context.Context, frames map[[16]byte]*push.Sealed
 		rows, err := s.query(ctx, `SELECT id, head FROM seal_frame WHERE id IN `+inList(len(args)), args...)
 		found, err := collect(rows, err, scan)
 		for _, f := range found {
-			sealed := &push.Sealed{Head: f.value}
-			channelFrame(sealed)
+			sealed, bad := push.RestoreSealed(f.value)
+			if bad != nil {
+				return bad
+			}
 			frames[[16]byte(f.key)] = sealed
-			if hash := [32]byte(bodyHash(f.value)); hasBody(f.value) {
-				bodies[hash] = nil
+			if sealed.HasBody() {
+				bodies[sealed.BodyHash()] = nil
 			}
 		}
 		return err
@@ -81,19 +83,15 @@ func (s *Store) loadFrames(ctx context.Context, frames map[[16]byte]*push.Sealed
 		return err
 	})
 	for id, f := range frames {
-		if f == nil || !hasBody(f.Head) {
+		if f == nil || !f.HasBody() {
 			continue
 		}
-		if f.Body = bodies[[32]byte(bodyHash(f.Head))]; f.Body == nil {
+		if f.Body = bodies[f.BodyHash()]; f.Body == nil {
 			frames[id] = nil
 		}
 	}
 	return err
 }
-
-// hasBody reports whether the frame's header announces one (crt/SPEC.md,
-// section 5).
-func hasBody(head []byte) bool { return head[40]|head[41]|head[42]|head[43] != 0 }
 
 // inSteps calls f with the arguments, one or sixteen at a time, so that
 // statements are few; the last are filled up with the last one.

@@ -27,7 +27,8 @@ type op struct {
 	// answer, and nothing of the operation was written; any other error is
 	// the database's and rolls back the group.
 	run  func(*tx) error
-	size int // bytes that it writes, roughly
+	size int  // bytes that it writes, roughly
+	push bool // it accepts pushes: worth waiting for others (Config.Window)
 	named
 
 	state atomic.Int32  // opWaiting, then opTaken by the writer or opWithdrawn by its caller
@@ -60,9 +61,13 @@ func (s *Store) do(ctx context.Context, size int, run func(*tx) error) error {
 // anything else, many a round trip, and locks the counter rows in the order of
 // their keys, so that groups wait for each other instead of deadlocking.
 func (s *Store) doFor(ctx context.Context, size int, rows named, run func(*tx) error) error {
+	return s.doOp(ctx, &op{run: run, size: size, named: rows})
+}
+
+func (s *Store) doOp(ctx context.Context, o *op) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	o := &op{run: run, size: size, named: rows, done: make(chan struct{}, 1)}
+	o.done = make(chan struct{}, 1)
 	select {
 	case <-s.closing:
 		return errClosed()
@@ -143,16 +148,17 @@ func (w *writer) run() {
 
 // gather joins to first what waits behind it. It yields a few times while the
 // group still grows: callers that the last commit woke are about to come back,
-// and a flush for one of them costs as much as a flush for all.
+// and a flush for one of them costs as much as a flush for all. Where a window is
+// configured and the group has a push, it waits for more until that ends.
 func (w *writer) gather(group []*op, first *op) []*op {
 	size, calm := 0, 0
+	open := window{length: w.store.cfg.Window}
 	for o := first; ; {
-		if o.state.CompareAndSwap(opWaiting, opTaken) {
-			group = append(group, o)
-			size += o.size
-		}
+		group = append(group, o)
+		size += o.size
+		open.joined(o)
 		if len(group) >= groupOps || size >= groupBytes {
-			return group
+			return take(group)
 		}
 		o = nil
 		for o == nil {
@@ -160,10 +166,13 @@ func (w *writer) gather(group []*op, first *op) []*op {
 			case o = <-w.store.queue:
 				calm = 0
 			default:
-				if calm++; calm > 2 {
-					return group
+				if calm++; calm <= 2 {
+					runtime.Gosched()
+				} else if o = w.linger(&open); o == nil {
+					return take(group)
+				} else {
+					calm = 0
 				}
-				runtime.Gosched()
 			}
 		}
 	}

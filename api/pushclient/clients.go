@@ -169,7 +169,8 @@ func (c *Client) History(ctx context.Context, realm, id string, q HistoryQuery) 
 }
 
 // Redrive places dead letters again, at new sequences; no seqs means all. It
-// answers how many.
+// answers how many. Sealed ones are passed over; where there are no others the
+// error says so: push their content anew.
 func (c *Client) Redrive(ctx context.Context, realm, id string, seqs ...uint64) (int, error) {
 	var in struct {
 		Seqs []string `json:"seqs,omitempty"`

@@ -59,10 +59,11 @@ type Push struct {
 	Bytes []byte
 	// TTL is how long it waits, in whole seconds, rounded up; nil is the
 	// server's default, zero is now or never.
-	TTL            *time.Duration
-	Priority       int // 1 to 5
-	CollapseKey    string
-	Store          Store
+	TTL         *time.Duration
+	Priority    int // 1 to 5
+	CollapseKey string
+	Store       Store
+	// Seal is auto (empty), none, required, crt or aead: see openapi.yaml.
 	Seal           string
 	NotBefore      time.Time
 	Attachment     *Attachment

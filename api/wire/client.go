@@ -55,8 +55,9 @@ func encodeHello(o *object, m *ClientMessage) {
 	o.endList()
 }
 
+// encodeHeld writes an empty list too: it says that nothing is held.
 func encodeHeld(o *object, held []uint32) {
-	if len(held) == 0 {
+	if held == nil {
 		return
 	}
 	o.list("seal_held", len(held))

@@ -1,13 +1,13 @@
 package wire
 
 // DecodeClient reads one whole message from a client into m, which is reset
-// first; the slices that m already has are used again. It keeps no part of p.
+// first; its slices Failed and Caps are used again. It keeps no part of p.
 // Anything that is not of the protocol is an error that wraps [ErrMalformed];
 // a type that is not a client's is [TypeUnknown] without error, to be ignored
 // and counted. Time and memory are bounded by len(p), whatever lengths the
 // message announces; ack, read and ping allocate nothing but their id.
 func DecodeClient(c Codec, p []byte, m *ClientMessage) error {
-	*m = ClientMessage{Failed: m.Failed[:0], Caps: m.Caps[:0], SealHeld: m.SealHeld[:0]}
+	*m = ClientMessage{Failed: m.Failed[:0], Caps: m.Caps[:0]}
 	var f fields
 	t, err := f.open(c, p, MaxDepth)
 	if err != nil {
@@ -87,6 +87,7 @@ func decodeHeld(r *reader, m *ClientMessage) {
 		r.fail(fSealHeld, faultList)
 		return
 	}
+	m.SealHeld = []uint32{} // said, if empty
 	for v, more := l.next(); more; v, more = l.next() {
 		g, ok := v.int()
 		if !ok || g != int64(uint32(g)) || len(m.SealHeld) == MaxSealHeld {

@@ -65,16 +65,13 @@ func FuzzDecodeClient(f *testing.F) {
 	})
 }
 
-// trim makes empty slices nil.
+// trim makes empty slices nil, but for one where that is another word.
 func trim(m ClientMessage) ClientMessage {
 	if len(m.Failed) == 0 {
 		m.Failed = nil
 	}
 	if len(m.Caps) == 0 {
 		m.Caps = nil
-	}
-	if len(m.SealHeld) == 0 {
-		m.SealHeld = nil
 	}
 	return m
 }
@@ -97,6 +94,9 @@ func referenceDecode(p []byte, m *ClientMessage) bool {
 		if r.has("cursor") {
 			n := r.seq("cursor")
 			m.Cursor = &n
+		}
+		if r.has("seal_held") {
+			m.SealHeld = []uint32{}
 		}
 		for _, raw := range r.list("seal_held", MaxSealHeld) {
 			var g *int64

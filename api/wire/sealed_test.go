@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"reflect"
 	"testing"
 )
@@ -25,21 +23,7 @@ type sealedVector struct {
 
 func sealedVectors(t testing.TB) []sealedVector {
 	t.Helper()
-	files, err := filepath.Glob("testdata/sealed/*.json")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no vectors: %v", err)
-	}
-	all := make([]sealedVector, len(files))
-	for i, name := range files {
-		p, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(p, &all[i]); err != nil || all[i].Name+".json" != filepath.Base(name) {
-			t.Fatalf("%s: %v", name, err)
-		}
-	}
-	return all
+	return readVectors(t, "sealed", func(v sealedVector) string { return v.Name })
 }
 
 func (v sealedVector) array(t testing.TB) []byte {

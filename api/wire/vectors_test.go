@@ -26,21 +26,28 @@ type vector struct {
 
 func vectors(t testing.TB) []vector {
 	t.Helper()
-	files, err := filepath.Glob("testdata/vectors/*.json")
+	return readVectors(t, "vectors", func(v vector) string { return v.Name })
+}
+
+// readVectors reads the files of a folder of testdata, each named as it calls
+// itself. That there are none fails.
+func readVectors[V any](t testing.TB, folder string, name func(V) string) []V {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", folder, "*.json"))
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no vectors: %v", err)
+		t.Fatalf("no vectors in %s: %v", folder, err)
 	}
-	all := make([]vector, len(files))
-	for i, name := range files {
-		p, err := os.ReadFile(name)
+	all := make([]V, len(files))
+	for i, file := range files {
+		p, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := json.Unmarshal(p, &all[i]); err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: %v", file, err)
 		}
-		if all[i].Name+".json" != filepath.Base(name) {
-			t.Errorf("%s calls itself %s", name, all[i].Name)
+		if name(all[i])+".json" != filepath.Base(file) {
+			t.Errorf("%s calls itself %s", file, name(all[i]))
 		}
 	}
 	return all

@@ -66,7 +66,7 @@ type ClientMessage struct {
 	Incarnation  string   // hello
 	Caps         []string // hello
 	Seal         string   // hello
-	SealHeld     []uint32 // hello: seal_held
+	SealHeld     []uint32 // hello: seal_held; nil: not said, empty: none is held
 	Seq          uint64   // ack, read
 	Failed       []Failed // ack
 	Conversation string   // typing: conversation_id

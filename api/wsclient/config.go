@@ -39,7 +39,9 @@ type Config struct {
 	// server's cursor after a restart. See [NewFileCursors].
 	Cursors CursorStore
 	// Seal asks that what is pushed to the client come sealed, [SealCRT] or
-	// [SealAEAD]; empty is not. It needs ServerKey: the server's public
+	// [SealAEAD]; empty is not. A client that has sealing keys from before is
+	// not served without it ([ErrSaySeal]): [SealNone] gives them up, and what
+	// waits under them is lost. It needs ServerKey: the server's public
 	// identity key, 32 bytes, as its operator tool prints it. A server that
 	// does not seal, or has another key, ends the run.
 	Seal      string
@@ -183,13 +185,13 @@ func (c Config) validate() (*url.URL, error) {
 		wrong("times must not be below zero")
 	}
 	switch c.Seal {
-	case "":
+	case "", SealNone:
 	case SealCRT, SealAEAD:
 		if len(c.ServerKey) != crt.KeySize {
 			wrong("Seal needs ServerKey, the server's identity key of 32 bytes")
 		}
 	default:
-		wrong("Seal must be crt or aead")
+		wrong("Seal must be crt, aead or none")
 	}
 	return u, errors.Join(problems...)
 }

@@ -46,9 +46,9 @@ func (k *keyring) retire(from int) bool {
 	return some
 }
 
-// held are the generations, for hello.
+// held are the generations, for hello. Empty is a word too: that there are none.
 func (k *keyring) held() []uint32 {
-	var all []uint32
+	all := []uint32{}
 	for _, g := range k.gens {
 		if n := g.keys.Grant().Generation; !slices.Contains(all, n) {
 			all = append(all, n)
@@ -94,16 +94,19 @@ func (k *keyring) open(b []byte) (o crt.Opened, g *generation, ok bool) {
 		o, err := k.channels.Open(b)
 		return o, nil, err == nil
 	}
+	steps := uint64(0)
 	for _, g := range k.gens {
-		if o, err := g.ring.Open(b); err == nil {
+		o, err := g.ring.Open(b)
+		if err == nil {
 			g.complete = true
 			if o.Channel != nil {
 				k.channels.AddChannel(o.Channel)
 			}
 			return o, g, true
 		}
+		steps += o.Steps
 	}
-	return crt.Opened{}, nil, false
+	return crt.Opened{Steps: steps}, nil, false
 }
 
 // What is kept. The names are short for the sake of a thousand channels.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -78,6 +79,9 @@ func (r *run) next(end ending) (time.Duration, bool) {
 			r.why = WhyExpired
 		}
 		return 0, true
+	case code == 4106 && strings.HasPrefix(end.Reason, "seal:") && r.cfg.Seal == "":
+		end.Err = ErrSaySeal // the next hello would say no more
+		return 0, false
 	case code >= 4000 && code < 4100:
 		return 0, false
 	case code >= 4200 && code < 4300:

@@ -37,6 +37,7 @@ type sealer struct {
 	gen    uint32 // the newest that is complete
 	kind   crt.Kind
 
+	modulus *residue.Modulus  // of kind crt
 	key     [crt.KeySize]byte // of sessions
 	session *crt.Sender       // of this one
 }
@@ -124,18 +125,28 @@ func (s *sealer) answer(p *peer) (*crt.Pending, crt.Grant) {
 func (s *sealer) complete(p *peer, chain crt.Chain, g crt.Grant) {
 	s.gen, s.chain = g.Generation, chain
 	if g.Modulus != nil {
-		spares := primes()[2:]
-		shard, err := s.sealer.NewShard(5, 7, []*crt.Member{nil, {Who: alice, Modulus: g.Modulus, Chain: chain}, nil, nil}, func() *residue.Modulus {
-			m := spares[0]
-			spares = spares[1:]
-			return m
-		})
-		if err != nil {
-			s.t.Error(err)
-		}
-		s.shard = shard
+		s.modulus = g.Modulus
+		s.shard = s.later(0)
 	}
 	p.send(wire.AppendSealComplete(nil, p.codec, s.gen))
+}
+
+// later is the shard so many key periods on.
+func (s *sealer) later(periods uint32) *crt.Shard {
+	chain := s.chain
+	for range periods {
+		chain.Step()
+	}
+	spares := primes()[2:]
+	shard, err := s.sealer.NewShard(5, 7+periods, []*crt.Member{nil, {Who: alice, Modulus: s.modulus, Chain: chain}, nil, nil}, func() *residue.Modulus {
+		m := spares[0]
+		spares = spares[1:]
+		return m
+	})
+	if err != nil {
+		s.t.Error(err)
+	}
+	return shard
 }
 
 // message is the text inside the seal of the push at seq.

@@ -19,7 +19,11 @@ import (
 const (
 	SealCRT  = "crt"  // one x for the clients of a shard
 	SealAEAD = "aead" // frames of this client alone
+	SealNone = "none" // no more: the keys are given up, and what waits sealed is lost
 )
+
+// seals reports whether the client asks for sealing.
+func (c *Config) seals() bool { return c.Seal == SealCRT || c.Seal == SealAEAD }
 
 // Conditions of sealing that end a run.
 var (
@@ -28,6 +32,9 @@ var (
 	ErrNotSealed = errors.New("wsclient: the server does not seal, and plain messages are not allowed")
 	// ErrServerKey: the server's identity key is not [Config.ServerKey].
 	ErrServerKey = errors.New("wsclient: the server has another identity key than the one that is pinned")
+	// ErrSaySeal: the client has sealing keys from before, and Config.Seal is
+	// empty.
+	ErrSaySeal = errors.New("wsclient: what is pushed to this client is sealed: set Config.Seal as before, or to none to give its keys up")
 	// ErrUnopened is the error of [KindFailed] for a sealed message that could
 	// not be opened.
 	ErrUnopened = errors.New("wsclient: a sealed message did not open")
@@ -78,8 +85,10 @@ type sealing struct {
 	receiver *crt.Receiver        // of what is sealed for this connection; nil: there are no keys yet
 	replayed bool                 // replay_complete has come
 	unopened uint64               // frames that did not open since the last place
+	vain     uint64               // key periods stepped for frames that did not open
 	marks    []mark               // not yet acked
 	last     mark
+	brought  map[uint64]uint32 // by channel, the epoch whose secret came last on this connection
 }
 
 // mark is where messages under other keys than before begin.
@@ -100,7 +109,7 @@ func (s *session) kind() crt.Kind {
 // nothing goes on: they would be overwritten.
 func (s *session) loadKeys(ctx context.Context, realm, clientID string) *ending {
 	key := storeKey(s.origin, realm, clientID)
-	if s.cfg.Seal == "" || clientID == "" || s.keys.key == key {
+	if !s.cfg.seals() || clientID == "" || s.keys.key == key {
 		return nil
 	}
 	fresh := keyring{who: crt.NameHash(realm, clientID), channels: new(crt.Ring)}
@@ -152,7 +161,7 @@ func (s *session) refuse(err error) *ending {
 // counts.
 func (s *session) checkSeal(ctx context.Context, w *wire.Welcome) *ending {
 	switch {
-	case s.cfg.Seal == "":
+	case !s.cfg.seals():
 		return nil
 	case w.Seal == "" && s.cfg.AllowPlain:
 		return s.loadKeys(ctx, w.Realm, w.ClientID) // for what was sealed before
@@ -181,7 +190,7 @@ func (s *session) checkSeal(ctx context.Context, w *wire.Welcome) *ending {
 // the next one.
 func (s *session) startSealing(w *wire.Welcome) *ending {
 	switch {
-	case s.cfg.Seal == "" || w.Seal == "":
+	case !s.cfg.seals() || w.Seal == "":
 		return nil
 	case !s.seal.usable:
 		return s.handshake()
@@ -345,11 +354,15 @@ func (s *session) frame(ctx context.Context, p []byte) *ending {
 	if !ok {
 		s.seal.unopened++
 		s.seals.failed.Add(1)
+		if s.seal.vain += o.Steps; s.seal.vain > crt.MaxSteps { // crt/SPEC.md section 4
+			return s.leave("frames that do not open cost too much")
+		}
 		return nil
 	}
 	s.seals.sealed.Add(1)
 	switch {
 	case o.Channel != nil:
+		s.brought(o.Channel)
 		if err := s.saveKeys(); err != nil { // before a message that needs it can be acked
 			return s.keysFailed(err)
 		}
@@ -407,7 +420,40 @@ func (s *session) replayEnded(seq uint64) *ending {
 	if s.seal.unopened > 0 && seq >= s.next && !s.explained(seq+1) {
 		return s.leave("a hole in the sequence")
 	}
+	if s.retireChannels() {
+		s.saveFewer()
+	}
 	return nil
+}
+
+// brought notes the secret that a rekey frame brought.
+func (s *session) brought(k *crt.ChannelKey) {
+	if s.seal.brought == nil {
+		s.seal.brought = make(map[uint64]uint32)
+	}
+	s.seal.brought[k.Channel] = k.Epoch
+	s.retireChannels()
+}
+
+// retireChannels forgets, once the replay is over, all secrets of channels but
+// those that came last on this connection: the server brings any other again
+// before a message that needs it (api/wire/SPEC.md section 9).
+func (s *session) retireChannels() bool {
+	if !s.seal.replayed || s.keys.channels == nil {
+		return false
+	}
+	return s.keys.channels.RetireChannels(func(k *crt.ChannelKey) bool {
+		epoch, there := s.seal.brought[k.Channel]
+		return there && epoch == k.Epoch
+	})
+}
+
+// saveFewer saves what is left: where that fails more is kept than is needed, and
+// nothing is missing.
+func (s *session) saveFewer() {
+	if err := s.saveKeys(); err != nil {
+		s.notify(Event{Kind: KindSealKeys, Err: err})
+	}
 }
 
 // mark notes where messages under other keys begin.
@@ -441,10 +487,7 @@ func (s *session) forget(acked uint64) {
 		m.gen.keys.Forget(m.period)
 		changed = true
 	}
-	if !changed {
-		return
-	}
-	if err := s.saveKeys(); err != nil { // what is kept opens more than it should, and nothing less
-		s.notify(Event{Kind: KindSealKeys, Err: err})
+	if changed {
+		s.saveFewer()
 	}
 }

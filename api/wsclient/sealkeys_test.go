@@ -93,13 +93,13 @@ func TestKeysAreForgottenOnceAllIsAcked(t *testing.T) {
 		if visits == 1 {
 			s.handshake(p)
 			old := s.shard
-			s.shard = s.shard.Step().Step()
+			s.shard = s.later(2)
 			p.binary(s.frame(1, `1`))
 			p.message(wire.TypeAck)
 			<-next
 			s.shard = old
 			p.binary(s.frame(2, `2`)) // under a period that is gone
-			s.shard = s.shard.Step().Step()
+			s.shard = s.later(2)
 			p.binary(s.cover())
 			s.tell(p, wire.AppendGap(nil, p.codec, 2, 2, "expired")) // 2 is told after all
 			p.message(wire.TypeAck)

@@ -176,8 +176,9 @@ func (s *session) hello(ctx context.Context) *ending {
 	if end := s.loadKeys(ctx, realm, clientID); end != nil {
 		return end
 	}
-	if s.cfg.Seal != "" {
-		m.Seal, m.SealHeld = s.cfg.Seal, s.keys.held()
+	m.Seal = s.cfg.Seal
+	if s.cfg.seals() && s.keys.key != "" { // else nobody knows yet whose keys to name
+		m.SealHeld = s.keys.held()
 	}
 	if at, ok := s.inbox.open(ctx, realm, clientID); ok {
 		m.Cursor, m.Incarnation = &at.Seq, at.Incarnation
@@ -198,7 +199,7 @@ func (s *session) receive(ctx context.Context, f inbound) *ending {
 	if f.p == nil {
 		return nil
 	}
-	if s.cfg.Seal != "" && isSealed(f.p) {
+	if s.cfg.seals() && isSealed(f.p) {
 		return s.frame(ctx, f.p)
 	}
 	m, err := wire.DecodeServer(s.codec, f.p)

@@ -41,6 +41,7 @@ type options struct {
 		GiveUp bool `json:"give_up"`
 	}
 	Device      string
+	Seal        string
 	Saved       *Cursor
 	Random      *float64
 	MaxFailures int `json:"max_failures"`
@@ -143,7 +144,7 @@ type attempt struct{ path, token string }
 func play(t *testing.T, tr *transcript, codec wire.Codec) {
 	o := tr.Options
 	s := &stage{t: t, codec: codec, store: NewMemoryCursors(), tokens: o}
-	cfg := Config{URL: or(o.URL, "wss://push.example/ws/alice"), Device: o.Device, MaxFailures: o.MaxFailures,
+	cfg := Config{URL: or(o.URL, "wss://push.example/ws/alice"), Device: o.Device, Seal: o.Seal, MaxFailures: o.MaxFailures,
 		Cursors: s.store, Msgpack: codec == wire.Msgpack, OnEvent: s.event}
 	if cfg.Token = or(o.Token, "t0"); len(o.Tokens) > 0 {
 		cfg.Token, cfg.TokenFunc = "", s.token

@@ -61,7 +61,9 @@ func (l *sealing) add(k *crt.Keys) {
 	l.gens = l.gens[:min(len(l.gens), wire.MaxSealHeld)]
 }
 
-func (l *sealing) held() (all []uint32) {
+// held are the generations, for hello. Empty is a word too: that there are none.
+func (l *sealing) held() []uint32 {
+	all := make([]uint32, 0, len(l.gens))
 	for _, g := range l.gens {
 		all = append(all, g.keys.Grant().Generation)
 	}

@@ -69,7 +69,9 @@ func (s *session) hello() error {
 	m := wire.ClientMessage{Type: wire.TypeHello, Seal: s.c.sealing.kind}
 	s.c.mu.Lock()
 	s.abandon()
-	m.SealHeld = s.c.sealing.held()
+	if m.Seal != "" {
+		m.SealHeld = s.c.sealing.held()
+	}
 	// Who keeps keys, and forgets those of what is acked, keeps its cursor too.
 	if s.c.incarnation != "" && (!s.life.Shy || s.c.sealing.kind != "") {
 		cursor := s.c.seen

@@ -17,9 +17,11 @@ func seal(o *options) *cobra.Command {
 		Use:   "seal",
 		Short: "Durable pushes in clear, sealed with AEAD, and sealed with CRT",
 		Long: `Durable pushes to clients that get them in clear, sealed with AEAD, and sealed
-with CRT in shards of 4, 16 and 64 clients, with covers and without: to one
-client each, and to all at once. Clients are the library's: they open what they
-get, compare it with what was pushed, and ack it.
+with CRT in shards of 4, 16 and 64 clients, with all frames covered and with none
+(seal.cover; direct, the default, is as the first for what fits a slot, and as
+the second for what does not): to one client each, and to all at once. Clients
+are the library's: they open what they get, compare it with what was pushed, and
+ack it.
 
 --sizes are of messages as they stand in a seal: 38 bytes is what fits a slot of
 512 bits, of which topic and data have 21 (here "bench" and a text of 15); longer

@@ -22,12 +22,12 @@ func keyCommand() *cobra.Command {
 		Short: "Create, list and revoke API keys; show and rotate sealing keys",
 		Long: `Create, list and revoke API keys, through a server (--url and --key with scope
 admin) or, with --local, in the store of a configuration whose server does not
-run: that is how the first key is made. Show, make, rotate and rewrap are about
-the server's sealing keys.`,
+run: that is how the first key is made. Show, make, rotate, rewrap and abandon are
+about the server's sealing keys.`,
 		RunE: showCommands,
 	}
 	c.AddCommand(keyCreateCommand(), keyListCommand(), keyRevokeCommand(),
-		keyShowCommand(), keyMakeCommand(), keyRotateCommand(), keyRewrapCommand())
+		keyShowCommand(), keyMakeCommand(), keyRotateCommand(), keyRewrapCommand(), keyAbandonCommand())
 	return c
 }
 

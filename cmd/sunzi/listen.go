@@ -43,7 +43,7 @@ dev, and takes its connection over from the live page.`,
 	c.Flags().StringVar(&o.realm, "realm", "", "realm of the client; with --client")
 	c.Flags().StringVar(&o.device, "device", "", "device ID that the token is bound to")
 	c.Flags().StringVar(&o.cursors, "cursors", "", "file that keeps the cursor, so that nothing is printed twice after a crash; empty: the server's cursor")
-	c.Flags().StringVar(&o.seal, "seal", "", "have messages sealed: crt or aead; needs --server-key")
+	c.Flags().StringVar(&o.seal, "seal", "", "have messages sealed: crt or aead; needs --server-key. none gives up the sealing keys of before, with what waits under them")
 	c.Flags().StringVar(&o.serverKey, "server-key", "", "the server's sealing identity, as sunzi key show prints it; sunzi dev's own by default")
 	c.Flags().StringVar(&o.sealKeys, "seal-keys", "", "file that keeps the client's sealing keys; empty: memory, and what waits sealed at the end is lost")
 	c.Flags().IntVar(&o.count, "count", 0, "end after so many messages; 0: never")
@@ -88,7 +88,8 @@ func (o *listenOptions) config(r *remote) (wsclient.Config, error) {
 	if o.cursors != "" {
 		cfg.Cursors = wsclient.NewFileCursors(o.cursors)
 	}
-	if o.seal == "" {
+	if o.seal == "" || o.seal == wsclient.SealNone {
+		cfg.Seal = o.seal
 		return cfg, nil
 	}
 	if o.serverKey == "" {

@@ -10,12 +10,9 @@ import (
 
 	"github.com/sunzi-push/sunzi/cmd/internal/config"
 	"github.com/sunzi-push/sunzi/cmd/internal/sealkeys"
-	"github.com/sunzi-push/sunzi/crt"
-	"github.com/sunzi-push/sunzi/push"
-	"github.com/sunzi-push/sunzi/store"
 )
 
-// Sealing keys: show, make, rotate. They are files; no server is asked.
+// Sealing keys: show and make. They are files; no server is asked.
 
 func keyShowCommand() *cobra.Command {
 	c := &cobra.Command{
@@ -85,99 +82,4 @@ func keyMakeCommand() *cobra.Command {
 			return err
 		},
 	}
-}
-
-func keyRotateCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "rotate FILE",
-		Short: "Add a new wrapping key to a file of sealing keys",
-		Long: `Add a new wrapping key to a file of sealing keys. The identity stays. Copy the
-file to every node and restart them one after the other, then run sunzi key
-rewrap: it wraps clients' keys under the new one, and says when the old ones can
-be taken out of the file (--forget).`,
-		Example: "  sunzi key rotate /etc/sunzi/seal.keys",
-		Args:    takes("one FILE", cobra.ExactArgs(1)),
-	}
-	forget := c.Flags().Bool("forget", false, "keep the newest wrapping key alone instead")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		keys, err := sealkeys.Open(args[0])
-		if err != nil {
-			return err
-		}
-		if *forget {
-			keys = keys.Newest()
-		} else {
-			keys = keys.Rotated()
-		}
-		if err := keys.Save(args[0]); err != nil {
-			return err
-		}
-		c.PrintErrf("%s has %d wrapping keys now\n", args[0], len(keys.Wrap))
-		return nil
-	}
-	return c
-}
-
-func keyRewrapCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "rewrap",
-		Short: "Wrap clients' sealing keys under the newest wrapping key",
-		Long: `Wrap clients' sealing keys in the store under the newest wrapping key. With
-store.dsn the servers may run, if all of them have the new key; on a file the
-server must not.`,
-		Args: cobra.NoArgs,
-	}
-	s := settingFlags(c, "data", "seal.key_file")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		st, cfg, err := localStore(c, s)
-		if err != nil {
-			return err
-		}
-		n, err := rewrap(c, cfg, st)
-		if err = errors.Join(err, st.Close()); err != nil {
-			return err
-		}
-		c.PrintErrf("%d secrets of clients and groups were wrapped anew; pushes that wait (not_before, large targets) keep their key until they are placed, 30 days at most\n", n)
-		return nil
-	}
-	return c
-}
-
-func rewrap(c *cobra.Command, cfg config.Config, st *store.Store) (int, error) {
-	keys, err := shownKeys(cfg)
-	if err != nil {
-		return 0, err
-	}
-	w, err := crt.NewWrapper(keys.Wrap)
-	if err != nil {
-		return 0, err
-	}
-	n, err := st.Rewrap(c.Context(), func(key push.ClientKey, secret []byte) ([]byte, error) {
-		if !w.Old(secret) {
-			return nil, nil
-		}
-		who := crt.NameHash(key.Realm, key.ID)
-		plain, err := w.Unwrap(crt.LabelChain, who[:], secret)
-		if err != nil {
-			return nil, fmt.Errorf("the keys of client %q can't be unwrapped: %w", key, err)
-		}
-		defer clear(plain)
-		return w.Wrap(nil, crt.LabelChain, who[:], plain), nil
-	})
-	if err != nil {
-		return n, err
-	}
-	m, err := st.RewrapChannels(c.Context(), func(k push.SealChannel) ([]byte, error) {
-		if !w.Old(k.Secret) {
-			return nil, nil
-		}
-		owner := crt.ChannelOwner(uint64(k.ID), k.Epoch)
-		plain, err := w.Unwrap(crt.LabelChannel, owner, k.Secret)
-		if err != nil {
-			return nil, fmt.Errorf("the secret of group %q can't be unwrapped: %w", k.Group, err)
-		}
-		defer clear(plain)
-		return w.Wrap(nil, crt.LabelChannel, owner, plain), nil
-	})
-	return n + m, err
 }

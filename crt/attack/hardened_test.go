@@ -57,9 +57,14 @@ func newHardened(seed string, clients int) *hardened {
 func who(i int) crt.Who { return crt.NameHash("", fmt.Sprint("client ", i)) }
 
 func (v *hardened) nextPeriod() {
-	v.shard = v.shard.Step()
+	changes := make([]crt.Change, len(v.chains))
 	for i := range v.chains {
 		v.chains[i].Step()
+		changes[i] = crt.Change{Slot: i, Member: &crt.Member{Who: who(i), Modulus: v.primes[i], Chain: v.chains[i]}}
+	}
+	var err error
+	if v.shard, err = v.shard.Change(v.shard.Period()+1, changes, nil); err != nil {
+		panic(err)
 	}
 }
 

@@ -4,7 +4,7 @@ package residue
 
 import "golang.org/x/sys/cpu"
 
-// haveFMA says that fmaGroup runs here, haveADX that addMul4ADX does. They are
+// haveFMA says that fmaGroup runs here, haveADX that those named ADX do. They are
 // variables for the tests, which go both ways.
 var (
 	haveFMA = cpu.X86.HasAVX2 && cpu.X86.HasFMA
@@ -22,3 +22,14 @@ func fmaGroup(acc *int64, e, digits *float64, k, rows int)
 //
 //go:noescape
 func addMul4ADX(z, x *word, fours int, y *[4]word, carry word) word
+
+// shiftIn8ADX is shiftIn8.
+//
+//go:noescape
+func shiftIn8ADX(r *[8]word, x, c *[4]word)
+
+// reduce8ADX is shiftIn8 by so many numbers of 32 bytes, big endian, one after
+// another.
+//
+//go:noescape
+func reduce8ADX(r *[8]word, x *byte, halves int, c *[4]word)

@@ -64,19 +64,24 @@ func NewBasis(moduli []*Modulus) (*Basis, error) {
 func (b *Basis) weigh(i int) error {
 	m := b.moduli[i]
 	p := newProduct(m)
+	minus := false
 	for j, other := range b.moduli {
 		if j == i {
 			continue
 		}
-		if !p.timesDifference(m, other) {
+		negative, differ := p.timesDistance(m, other)
+		if !differ {
 			return fmt.Errorf("%w: at %d and %d", ErrDuplicate, min(i, j), max(i, j))
 		}
+		minus = minus != negative
 	}
-	w := inverse(p.int(), m.Int())
-	if w == nil {
+	if !invert(p.r, p.r, m) {
 		return b.commonFactor(i)
 	}
-	copy(b.weight(i), w.Bits())
+	if minus {
+		p.negate()
+	}
+	copy(b.weight(i), p.r)
 	return nil
 }
 
@@ -138,12 +143,30 @@ func newSpan(moduli []*Modulus) *span {
 // joinSpans: (2^l − D_l)(2^r − D_r) = 2^(l+r) − (D_l·2^r + D_r·2^l − D_l·D_r).
 func joinSpans(left, right *span, n int) *span {
 	s := &span{left: left, right: right, count: left.count + right.count}
-	s.d = make([]word, s.count*n-n/2+1)
+	size := s.count*n - n/2 + 1
+	s.d = make([]word, size, (size+3)&^3)
 	copy(s.d[right.count*n:], left.d)
 	addTo(s.d[left.count*n:], right.d)
-	subFrom(s.d, new(big.Int).Mul(&left.dInt, &right.dInt).Bits())
+	s.takeProduct(left, right)
 	s.dInt.SetBits(s.d)
 	return s
+}
+
+// rowLimbs is how long factors are at most that rows of limbs multiply sooner
+// than math/big.
+const rowLimbs = 32
+
+// takeProduct takes D_l·D_r off D. Rows go by four limbs, which D has room for.
+func (s *span) takeProduct(left, right *span) {
+	l, r := left.d[:cap(left.d)], right.d[:cap(right.d)]
+	if len(l)+len(r) > 2*rowLimbs {
+		subFrom(s.d, new(big.Int).Mul(&left.dInt, &right.dInt).Bits())
+		return
+	}
+	var buf [2 * rowLimbs]word
+	p := buf[:len(l)+len(r)]
+	addMul(p, l, r)
+	subFrom(s.d, p[:min(len(p), len(s.d))])
 }
 
 // product is P as a new number; n is the limbs of a modulus.

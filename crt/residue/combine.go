@@ -10,7 +10,7 @@ import (
 // time.
 type Scratch struct {
 	a, b []word     // values of spans, one level and the one below
-	z, t []word     // a leaf's product, and its folding
+	z    []word     // a leaf's product
 	x    big.Int    // a view of what is multiplied
 	p    [2]big.Int // products
 
@@ -24,7 +24,7 @@ func (s *Scratch) grow(k, n int) {
 		s.a, s.b = make([]word, k*n), make([]word, k*n)
 	}
 	if len(s.z) < 2*n {
-		s.z, s.t = make([]word, 2*n), make([]word, 2*n)
+		s.z = make([]word, 2*n)
 	}
 }
 
@@ -131,7 +131,7 @@ func (b *Basis) leaf(out []word, i int, residues []byte, s *Scratch) int {
 	z := s.z[:2*n]
 	clear(z)
 	addMul(z, out[:n], b.weight(i))
-	m.fold(out[:n], z, s.t[:n+n/2])
+	m.fold(out[:n], z)
 	return -1
 }
 

@@ -19,7 +19,7 @@ var ErrModulus = errors.New("residue: not a modulus")
 
 // Modulus is a number m = 2^L − c just below 2^L: c is odd and has exactly L/2
 // bits. (Crt calls for a prime; [Prime] makes one, [NewModulus] believes.) So
-// nearly every string of L/8 bytes is below it, and a remainder by it is two
+// nearly every string of L/8 bytes is below it, and a remainder by it is
 // multiplications by c instead of a division. Immutable.
 type Modulus struct {
 	width int
@@ -64,6 +64,17 @@ func (m *Modulus) AppendC(dst []byte) []byte {
 	at := len(dst)
 	dst = append(dst, make([]byte, m.width/16)...)
 	storeBytes(dst[at:], m.c)
+	return dst
+}
+
+// AppendBytes appends m itself, L/8 bytes big-endian.
+func (m *Modulus) AppendBytes(dst []byte) []byte {
+	var buf [maxLimbs]word
+	z := buf[:m.limbs()]
+	subFrom(z, m.c)
+	at := len(dst)
+	dst = append(dst, make([]byte, m.width/8)...)
+	storeBytes(dst[at:], z)
 	return dst
 }
 
@@ -120,38 +131,20 @@ func (m *Modulus) Reduce(dst, x []byte) {
 	if len(dst) != size || len(x) == 0 || len(x)%size != 0 {
 		panic(fmt.Sprintf("residue: Reduce of %d bytes into %d, with a modulus of %d", len(x), len(dst), size))
 	}
-	var rBuf, tBuf [maxLimbs + maxLimbs/2]word
-	n := m.limbs()
-	r, t := rBuf[:n], tBuf[:n+len(m.c)]
+	var rBuf, hBuf [maxLimbs]word
+	r, h := rBuf[:m.limbs()], hBuf[:len(m.c)]
 	loadBytes(r, x[:size])
-	for x = x[size:]; len(x) > 0; x = x[size:] {
-		loadBytes(t[:n], x[:size])
-		clear(t[n:])
-		addMul(t, r, m.c)
-		m.foldHalf(r, t)
+	x = x[size:]
+	if haveADX && len(r) == 8 && len(x) > 0 {
+		reduce8ADX((*[8]word)(r), &x[0], len(x)/(size/2), (*[4]word)(m.c))
+		x = nil
+	}
+	for ; len(x) > 0; x = x[size/2:] {
+		loadBytes(h, x[:size/2])
+		m.shiftIn(r, h)
 	}
 	m.canonical(r)
 	storeBytes(dst, r)
-}
-
-// foldHalf sets r, below 2^L, to a number congruent to t, of L + L/2 bits: the
-// upper half width weighs 2^L ≡ c. What carries out of that can't carry again,
-// for it leaves less than 2^L − 2^(L/2+1) behind.
-func (m *Modulus) foldHalf(r, t []word) {
-	n := len(r)
-	copy(r, t[:n])
-	carry := addMul(r, t[n:], m.c)
-	addMasked(r, m.c, -carry)
-}
-
-// fold sets r, below 2^L, to a number congruent to z, of 2L bits. t is scratch
-// of L + L/2 bits.
-func (m *Modulus) fold(r, z, t []word) {
-	n := len(r)
-	copy(t, z[:n])
-	clear(t[n:])
-	addMul(t, z[n:], m.c)
-	m.foldHalf(r, t)
 }
 
 // canonical takes m off r, below 2^L, where it is not below m: r − m is

@@ -1,7 +1,5 @@
 package residue
 
-import "math/big"
-
 // product is a number below 2^L that grows by factors modulo m.
 type product struct {
 	m *Modulus
@@ -35,7 +33,7 @@ func (p *product) times(x []word) {
 	}
 	clear(p.z)
 	addMul(p.z, p.r, x)
-	p.m.fold(p.r, p.z, p.t)
+	p.m.fold(p.r, p.z)
 }
 
 // negate makes it m minus itself.
@@ -48,21 +46,13 @@ func (p *product) negate() {
 	copy(p.r, z)
 }
 
-// timesDifference multiplies by a's c minus b's, and says whether that isn't
-// zero. Modulo a that is b, and modulo b it is −a.
-func (p *product) timesDifference(a, b *Modulus) bool {
+// timesDistance multiplies by the distance of a's c and b's, which is a's less
+// b's but for its sign, and says whether there is one. Modulo a the difference is
+// b, and modulo b it is −a.
+func (p *product) timesDistance(a, b *Modulus) (negative, differ bool) {
 	negative, zero := difference(p.d, a.c, b.c)
 	p.times(p.d)
-	if negative {
-		p.negate()
-	}
-	return !zero
-}
-
-// int is the product as a number below m, sharing its limbs.
-func (p *product) int() *big.Int {
-	p.m.canonical(p.r)
-	return new(big.Int).SetBits(p.r)
+	return negative, !zero
 }
 
 // difference sets d to |x − y|.

@@ -29,39 +29,47 @@ func (b *Basis) Replace(i int, m *Modulus) (*Basis, error) {
 // inverses of m modulo the others come of one inversion modulo m, of the
 // product of all others.
 //
-// If u·m_j ≡ 1 mod m, then v = (u·m_j − 1)/m is −m⁻¹ mod m_j. Division by m
-// leaves no remainder, so the lower L bits are enough: there m_j is −c_j and m
-// is −c, and v = (u·c_j + 1)·c⁻¹ mod 2^L.
+// Modulo m, m_j is ±d_j with d_j = |c − c_j|, which is half as long. If u·d_j ≡ 1
+// mod m, then v = (u·m_j ∓ 1)/m is ∓m⁻¹ mod m_j. Division by m leaves no
+// remainder, so the lower L bits are enough: there m_j is −c_j and m is −c, and
+// v = (u·c_j ± 1)·c⁻¹ mod 2^L. Signs are counted, not worked into the numbers:
+// to take one from m costs as much as half a multiplication.
 func (b *Basis) reweigh(i int, old *Modulus) error {
 	m := b.moduli[i]
 	n := m.limbs()
-	before := make([]word, len(b.moduli)*n) // before[j]: product of the moduli before j, mod m
+	before := make([]word, len(b.moduli)*n) // before[j]: product of the d before j, mod m
 	p := newProduct(m)
+	minus := false // the product's sign
 	for j, other := range b.moduli {
 		copy(before[j*n:], p.r)
-		if j != i && !p.timesDifference(m, other) {
+		if j == i {
+			continue
+		}
+		negative, differ := p.timesDistance(m, other)
+		if !differ {
 			return fmt.Errorf("%w: at %d and %d", ErrDuplicate, min(i, j), max(i, j))
 		}
+		minus = minus != negative
 	}
-	inv := inverse(p.int(), m.Int())
-	if inv == nil {
+	rest := newProduct(m) // the inverse of the product up to j, mod m
+	if !invert(rest.r, p.r, m) {
 		return b.commonFactor(i)
 	}
-	w := b.weight(i)
-	clear(w)
-	copy(w, inv.Bits())
+	copy(p.r, rest.r)
+	if minus {
+		p.negate()
+	}
+	copy(b.weight(i), p.r)
 
-	rest := newProduct(m) // the inverse of the product up to j, mod m
-	copy(rest.r, w)
-	x := exchange{old: old, cInv: inverseOfC(m), u: newProduct(m), p: newProduct(m)}
+	x := exchange{old: old, cInv: inverseOfC(m), u: p, p: newProduct(m)}
 	for j := len(b.moduli) - 1; j >= 0; j-- {
 		if j == i {
 			continue
 		}
-		x.u.modulo(m, rest.r)
-		x.u.times(before[j*n : (j+1)*n])
-		rest.timesDifference(m, b.moduli[j])
-		x.do(b.moduli[j], b.weight(j))
+		copy(x.u.r, before[j*n:])
+		x.u.times(rest.r)
+		negative, _ := rest.timesDistance(m, b.moduli[j])
+		x.do(b.moduli[j], b.weight(j), negative)
 	}
 	return nil
 }
@@ -70,27 +78,36 @@ func (b *Basis) reweigh(i int, old *Modulus) error {
 type exchange struct {
 	old  *Modulus
 	cInv []word   // c⁻¹ modulo 2^L, of m
-	u    *product // m_j⁻¹ modulo m
+	u    *product // d_j⁻¹ modulo m
 	p    *product // the new weight
 }
 
-// do does it with the weight of mj, when u is set.
-func (x *exchange) do(mj *Modulus, weight []word) {
+// do does it with the weight of mj, when u is set; negative: m_j is −d_j.
+func (x *exchange) do(mj *Modulus, weight []word, negative bool) {
 	n := len(weight)
 	u, low := x.u.r, x.u.z
 	x.u.m.canonical(u)
 	clear(low[:n+n/2])
 	addMul(low[:n+n/2], u, mj.c)
-	raise(low[:n], 1)
+	if negative {
+		subFrom(low[:n], unit[:])
+	} else {
+		raise(low[:n], 1)
+	}
 	v := x.p.z // in its lower half
 	mulLow(v, low[:n], x.cInv)
-	x.p.modulo(mj, weight)
 	copy(low, v[:n])
+	x.p.modulo(mj, weight)
 	x.p.times(low[:n])
-	x.p.timesDifference(x.old, mj) // −old
+	less, _ := x.p.timesDistance(mj, x.old) // modulo m_j, old is c_j less its c
+	if less == negative {                   // v is −m⁻¹ where m_j is d_j
+		x.p.negate()
+	}
 	x.p.m.canonical(x.p.r)
 	copy(weight, x.p.r)
 }
+
+var unit = [1]word{1}
 
 // mulLow sets the lower len(x) limbs of z, which has twice as many, to those of
 // x·y, as long as x; the others are scratch.
@@ -106,16 +123,27 @@ func mulLow(z, x, y []word) {
 // multiple of 2^k, then z·(2 − z·c) is c⁻¹ modulo 2^2k.
 func inverseOfC(m *Modulus) []word {
 	n := m.limbs()
-	z, c, t, p := make([]word, n), make([]word, n), make([]word, n), make([]word, 2*n)
+	buf := make([]word, 5*n)
+	z, c, t, p := buf[:n:n], buf[n:2*n], buf[2*n:3*n], buf[3*n:]
 	copy(c, m.c)
-	z[0] = c[0] // right to three bits, as odd squares leave 1 modulo 8
-	for k := 3; k < m.width; k *= 2 {
-		mulLow(p, z, c)
-		clear(t)
-		raise(t, 2)
-		subFrom(t, p[:n])
-		mulLow(p, z, t)
-		copy(z, p[:n])
+	z[0] = inverseOfWord(c[0])
+	for k := wordBits; k < m.width; k *= 2 {
+		size := min((2*k/wordBits+3)&^3, n) // rows go by four limbs
+		mulLow(p[:2*size], z[:size], c[:size])
+		clear(t[:size])
+		t[0] = 2
+		subFrom(t[:size], p[:size])
+		mulLow(p[:2*size], z[:size], t[:size])
+		copy(z[:size], p[:size])
+	}
+	return z
+}
+
+// inverseOfWord is c⁻¹ modulo 2 to the power of a word's bits; c is odd.
+func inverseOfWord(c word) word {
+	z := c // right to three bits, as odd squares leave 1 modulo 8
+	for k := 3; k < wordBits; k *= 2 {
+		z *= 2 - z*c
 	}
 	return z
 }

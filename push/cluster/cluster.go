@@ -1,8 +1,8 @@
 // Package cluster is the sessions on other nodes: it implements
 // [push.Elsewhere] and [push.Presence] over Redis.
 //
-// Read first: [Cluster], then held.go and registry.go (who has which client), send.go and
-// receive.go (what nodes tell each other). letter.go is the format between
+// Read first: [Cluster], then held.go and registry.go (who has which client), send.go,
+// receive.go and cover.go (what nodes tell each other). letter.go is the format between
 // them, nodes.go says who is alive.
 //
 // What is in Redis, all of it lost without harm:
@@ -167,6 +167,9 @@ type Deps struct {
 	Metrics  prometheus.Registerer
 	// GroupChanged hears of groups whose membership another node changed.
 	GroupChanged func(realm, group string)
+	// CoverHere hands another node's frame to these clients' sessions here; nil:
+	// nobody gets it.
+	CoverHere func(m *push.Message, to []push.ClientKey)
 	// CloseHere ends the sessions here that are meant and answers how many;
 	// nil: those in Sessions are closed, and nothing else is done.
 	CloseHere func(how push.Closing) int
@@ -192,6 +195,7 @@ type Cluster struct {
 	held     [slots]slot
 	unsynced unsynced
 	hints    hints
+	covers   covers
 	outbox   chan parcel // never closed
 	asks     asks
 	unheard  unheard
@@ -237,6 +241,7 @@ func Open(_ context.Context, cfg Config, deps Deps) (*Cluster, error) {
 	}
 	c.unsynced.init(cfg.QueueLen)
 	c.hints.init()
+	c.covers.init()
 	c.asks.of = map[uint64]chan letter{}
 	c.recent.of = map[push.ClientKey]sighting{}
 	return c, nil
@@ -246,7 +251,7 @@ func Open(_ context.Context, cfg Config, deps Deps) (*Cluster, error) {
 // this node's clients offline at once. It must be called once.
 func (c *Cluster) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){c.beats, c.registers, c.looks, c.sends, c.receives, c.mendsDoubts, c.tellAgain} {
+	for _, f := range []func(context.Context){c.beats, c.registers, c.looks, c.sends, c.sendsCovers, c.receives, c.mendsDoubts, c.tellAgain} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ type session struct {
 	mu      sync.Mutex
 	offers  []uint64
 	lives   []string
+	frames  []string // sealed: head|body
 	notices []push.Notice
 	code    push.CloseCode
 }
@@ -36,7 +38,11 @@ func (s *session) Offer(_ *push.Message, seq uint64) {
 func (s *session) Live(m *push.Message) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lives = append(s.lives, string(m.Body)+string(m.Require))
+	if m.Sealed != nil {
+		s.frames = append(s.frames, string(m.Sealed.Head)+"|"+string(m.Sealed.Body))
+	} else {
+		s.lives = append(s.lives, string(m.Body)+string(m.Require))
+	}
 	return true
 }
 
@@ -82,6 +88,13 @@ func (s *session) heard(body string) bool {
 		}
 	}
 	return false
+}
+
+// covered are the sealed frames that it got.
+func (s *session) covered() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.frames)
 }
 
 func (s *session) noticed() int {
@@ -168,6 +181,13 @@ func startWith(t *testing.T, url, name string, deps Deps, change ...func(*Config
 	}
 	n := &node{t: t, table: &table{of: map[push.ClientKey]*session{}, gen: uint64(time.Now().UnixMilli()) << 10},
 		changed: make(chan string, 4096)}
+	deps.CoverHere = func(m *push.Message, to []push.ClientKey) {
+		for _, key := range to {
+			for _, s := range n.table.Of(key) {
+				s.Live(m)
+			}
+		}
+	}
 	deps.Sessions, deps.Log, deps.Metrics = n.table, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry()
 	deps.GroupChanged = func(realm, group string) { n.changed <- realm + "/" + group }
 	c, err := Open(t.Context(), cfg, deps)

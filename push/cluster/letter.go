@@ -34,6 +34,7 @@ const (
 	kindAnswer                  // to the letter of that Ask
 	kindGroup                   // Group of Realm changed
 	kindEcho                    // to oneself: is the subscription alive?
+	kindCover                   // Frame to Keys, which it holds nothing for
 	kindsBeyond                 // none of them
 )
 
@@ -46,6 +47,7 @@ type letter struct {
 	Group    string        `msgpack:"g,omitempty"`
 	Keys     []place       `msgpack:"c,omitempty"`
 	Message  *message      `msgpack:"m,omitempty"`
+	Frame    *sealedFrame  `msgpack:"e,omitempty"`
 	Notice   *push.Notice  `msgpack:"n,omitempty"`
 	Closing  *push.Closing `msgpack:"x,omitempty"`
 	Sessions []answered    `msgpack:"s,omitempty"`
@@ -70,6 +72,12 @@ type message struct {
 	Body    []byte
 	Wrapped bool
 	Require push.SealMode
+}
+
+// sealedFrame is a frame whose opening is its clients' business.
+type sealedFrame struct {
+	Sent       time.Time
+	Head, Body []byte
 }
 
 // answered is a session with the index of its client in the question.
@@ -101,6 +109,7 @@ func decode(b string) (letter, error) {
 	}
 	wants := map[kind]bool{
 		kindLive: l.Message != nil, kindNotify: l.Notice != nil, kindClose: l.Closing != nil,
+		kindCover: l.Frame != nil,
 	}
 	if ok, asked := wants[l.Kind]; l.Kind == 0 || l.Kind >= kindsBeyond || asked && !ok {
 		return letter{}, errors.New("cluster: a letter of an unknown kind, or without what it is about")

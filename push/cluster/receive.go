@@ -100,6 +100,8 @@ func (c *Cluster) receive(raw string) {
 		c.each(l.Keys, func(p place, s push.Session) { s.Offer(nil, p.Seq) })
 	case kindLive:
 		c.receiveLive(l)
+	case kindCover:
+		c.receiveCover(l)
 	case kindNotify:
 		c.each(l.Keys, func(_ place, s push.Session) { s.Notify(*l.Notice) })
 	case kindBelow:

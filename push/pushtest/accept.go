@@ -275,6 +275,11 @@ func acceptUnsealed(w *world) {
 	one.Seal, two.Seal = push.SealCRT, push.SealAEAD
 	out, err := w.s.Accept(w.ctx, []*push.Envelope{one, two})
 	must(w, err)
+	some := w.envelope(push.Target{Clients: []string{"a"}})
+	some.Seal = push.SealRequired
+	if o, err := w.s.Accept(w.ctx, []*push.Envelope{some}); err != nil || !push.HasCode(o[0].Err, push.CodeNoSealKey) {
+		w.Errorf("a push that requires any seal was answered %+v, %v", o, err)
+	}
 	if out[0].Err == nil || out[0].Err.Code != push.CodeNoSealKey {
 		w.Errorf("a push to one was answered %+v", out[0])
 	}

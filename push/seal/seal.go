@@ -10,8 +10,6 @@ package seal
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -45,21 +43,11 @@ type Service struct {
 	made   atomic.Pointer[residue.Pool]
 
 	mu     sync.Mutex
-	shards map[int64]ready // guarded by mu
+	shards map[int64]*ready // guarded by mu
 }
 
-// ready is a shard that was made to seal with.
-type ready struct {
-	version int64
-	shard   *crt.Shard
-}
-
-const (
-	// primesReady is how many primes are kept for clients that join.
-	primesReady = 256
-	// shardsKept bounds the cache: some 30 KiB each.
-	shardsKept = 1024
-)
+// primesReady is how many primes are kept for clients that join.
+const primesReady = 256
 
 // New makes a service. [Service.Keep] has to be called before it makes keys,
 // Close when it is not needed any more.
@@ -70,7 +58,7 @@ func New(cfg Config) *Service {
 	if cfg.Slots == 0 {
 		cfg.Slots = 16
 	}
-	s := &Service{cfg: cfg, sealer: crt.NewSealer(), shards: make(map[int64]ready)}
+	s := &Service{cfg: cfg, sealer: crt.NewSealer(), shards: make(map[int64]*ready)}
 	s.pool = sync.OnceValue(func() *residue.Pool {
 		p := residue.NewPool(cfg.Bits, primesReady)
 		s.made.Store(p)
@@ -120,6 +108,9 @@ func (s *Service) Begin(ctx context.Context, key push.ClientKey, hello []byte) (
 	if !s.Offers(kinds[h.Kind]) {
 		return nil, nil, push.Errorf(push.CodeInvalidField, "this server does not offer seal %q", kinds[h.Kind])
 	}
+	if err := s.cfg.Identity.Check(h); err != nil { // before anything is kept for it
+		return nil, nil, push.Errorf(push.CodeInvalidField, "seal_hello can't be answered: a key in it is none")
+	}
 	at, err := s.keys.Reserve(ctx, key, kinds[h.Kind], s.cfg.Bits, s.cfg.Slots)
 	if err != nil {
 		return nil, nil, err
@@ -132,7 +123,7 @@ func (s *Service) Begin(ctx context.Context, key push.ClientKey, hello []byte) (
 	}
 	welcome, pending, err := s.cfg.Identity.Answer(h, g, rand.Reader)
 	if err != nil {
-		return nil, nil, push.Errorf(push.CodeInvalidField, "seal_hello can't be answered: a key in it is none")
+		return nil, nil, fmt.Errorf("seal: a hello that was checked can't be answered: %w", err)
 	}
 	hs.pending = pending
 	return welcome, hs, nil
@@ -157,7 +148,8 @@ func (s *Service) Complete(ctx context.Context, key push.ClientKey, h push.Hands
 		for c.Period < period {
 			c.Step()
 		}
-		return s.wrap(who, &c, &conn, hs.modulus), nil
+		m := &push.SealMember{Client: key, Generation: hs.at.Generation, Shard: hs.at.Shard, Slot: hs.at.Slot}
+		return s.wrap(m, &c, &conn, hs.modulus), nil
 	})
 	if err != nil {
 		return push.Completed{}, err
@@ -167,14 +159,14 @@ func (s *Service) Complete(ctx context.Context, key push.ClientKey, h push.Hands
 
 // wrap is how a member's secret is kept: its chain key, what it sends with, what
 // its sessions are sent with, then c (section 7).
-func (s *Service) wrap(who crt.Who, c *crt.Chain, conn *connKeys, m *residue.Modulus) []byte {
+func (s *Service) wrap(of *push.SealMember, c *crt.Chain, conn *connKeys, m *residue.Modulus) []byte {
 	secret := append(make([]byte, 0, 256), c.Key[:]...)
 	secret = append(append(secret, conn.up[:]...), conn.session[:]...)
 	if m != nil {
 		secret = m.AppendC(secret)
 	}
 	defer clear(secret)
-	return s.cfg.Wrapper.Wrap(nil, crt.LabelChain, who[:], secret)
+	return s.cfg.Wrapper.Wrap(nil, crt.LabelChain, chainOwner(of, c.Period), secret)
 }
 
 // unwrapped is a member's keys, in clear.
@@ -186,7 +178,7 @@ type unwrapped struct {
 // unwrap is the reverse.
 func (s *Service) unwrap(m *push.SealMember) (*unwrapped, error) {
 	who := crt.NameHash(m.Client.Realm, m.Client.ID)
-	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChain, who[:], m.Secret)
+	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChain, chainOwner(m, m.Period), m.Secret)
 	if err == nil && len(secret) < 3*crt.KeySize {
 		err = crt.ErrOpen
 	}
@@ -248,17 +240,17 @@ func (s *Service) Step(m *push.SealMember) ([]byte, error) {
 	}
 	defer mem.Chain.Wipe()
 	mem.Chain.Step()
-	return s.wrap(mem.Who, &mem.Chain, &mem.conn, mem.Modulus), nil
+	return s.wrap(m, &mem.Chain, &mem.conn, mem.Modulus), nil
 }
 
 // Wrap implements [push.Sealer].
 func (s *Service) Wrap(id int64, body []byte) []byte {
-	return s.cfg.Wrapper.Wrap(nil, crt.LabelBody, binary.BigEndian.AppendUint64(nil, uint64(id)), body)
+	return s.cfg.Wrapper.Wrap(nil, crt.LabelBody, bodyOwner(id), body)
 }
 
 // Unwrap implements [push.Sealer].
 func (s *Service) Unwrap(id int64, wrapped []byte) ([]byte, error) {
-	body, err := s.cfg.Wrapper.Unwrap(crt.LabelBody, binary.BigEndian.AppendUint64(nil, uint64(id)), wrapped)
+	body, err := s.cfg.Wrapper.Unwrap(crt.LabelBody, bodyOwner(id), wrapped)
 	if err != nil {
 		return nil, fmt.Errorf("seal: the body of push %d can't be read: %w", id, err)
 	}
@@ -268,12 +260,12 @@ func (s *Service) Unwrap(id int64, wrapped []byte) ([]byte, error) {
 // NewChannel implements [push.Sealer].
 func (s *Service) NewChannel(k *push.SealChannel) {
 	c := crt.NewChannelKey(uint64(k.ID), k.Epoch, k.Group)
-	k.Secret = s.cfg.Wrapper.Wrap(nil, crt.LabelChannel, crt.ChannelOwner(uint64(k.ID), k.Epoch), c.Secret[:])
+	k.Secret = s.cfg.Wrapper.Wrap(nil, crt.LabelChannel, channelOwner(k), c.Secret[:])
 	clear(c.Secret[:])
 }
 
 func (s *Service) channel(k *push.SealChannel) (*crt.ChannelKey, error) {
-	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChannel, crt.ChannelOwner(uint64(k.ID), k.Epoch), k.Secret)
+	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChannel, channelOwner(k), k.Secret)
 	if err == nil && len(secret) != crt.KeySize {
 		err = crt.ErrOpen
 	}
@@ -290,59 +282,6 @@ func prime(bits int) *residue.Modulus {
 		panic("seal: " + err.Error())
 	}
 	return m
-}
-
-// shard makes a shard to seal with, or finds it made.
-func (s *Service) shard(sh *push.SealShard) (*crt.Shard, error) {
-	if sh.Version == 0 { // read beside the writer: it may be of no version
-		return s.makeShard(sh)
-	}
-	s.mu.Lock()
-	r := s.shards[sh.ID]
-	s.mu.Unlock()
-	if r.shard != nil && r.version == sh.Version {
-		return r.shard, nil
-	}
-	made, err := s.makeShard(sh)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id := range s.shards {
-		if len(s.shards) < shardsKept {
-			break
-		}
-		delete(s.shards, id)
-	}
-	s.shards[sh.ID] = ready{sh.Version, made}
-	return made, nil
-}
-
-func (s *Service) makeShard(sh *push.SealShard) (*crt.Shard, error) {
-	if sh.Slots < 1 || sh.Slots > crt.MaxSlots {
-		return nil, fmt.Errorf("seal: shard %d has %d slots", sh.ID, sh.Slots)
-	}
-	spare := func() *residue.Modulus { return s.pool().Take() }
-	if sh.Bits != s.cfg.Bits { // made before seal.bits was changed
-		if sh.Bits != 512 && sh.Bits != 1024 && sh.Bits != 2048 {
-			return nil, fmt.Errorf("seal: shard %d has moduli of %d bits", sh.ID, sh.Bits)
-		}
-		spare = func() *residue.Modulus { return prime(sh.Bits) }
-	}
-	members := make([]*crt.Member, sh.Slots)
-	for i := range sh.Members {
-		m := &sh.Members[i]
-		mem, err := s.unwrap(m)
-		if err != nil {
-			return nil, err
-		}
-		if m.Slot < 0 || m.Slot >= sh.Slots || members[m.Slot] != nil || mem.Modulus == nil {
-			return nil, errors.New("seal: a shard's members do not fit its slots")
-		}
-		members[m.Slot] = &mem.Member
-	}
-	return s.sealer.NewShard(uint64(sh.ID), sh.Period, members, spare)
 }
 
 var (

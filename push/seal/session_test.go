@@ -15,7 +15,7 @@ type soonKeys struct{ lateKeys }
 
 func (k *soonKeys) Activate(_ context.Context, key push.ClientKey, at push.SealPlace, secret func(period uint32) ([]byte, error)) error {
 	b, err := secret(at.Period + 2)
-	k.member = &push.SealMember{Client: key, Generation: at.Generation, Period: at.Period + 2, Slot: at.Slot, Secret: b}
+	k.member = &push.SealMember{Client: key, Generation: at.Generation, Period: at.Period + 2, Shard: at.Shard, Slot: at.Slot, Secret: b}
 	return err
 }
 

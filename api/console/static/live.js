@@ -28,6 +28,7 @@ let received = 0;
 let replayed = 0;
 let wentOffline = 0;
 let sealing = false;
+let unsealed = false; // it was turned off
 const frames = new Map(); // place -> the sealed frame that its message came in
 
 main();
@@ -78,7 +79,9 @@ function open() {
     },
     cursors: 'indexeddb',
     // What waited when sealing was turned on may come in clear.
+    // Turned off it says so, or the keys of before would still be sealed for.
     ...(sealing && { seal: 'crt', serverKey: settings.seal_key, allowPlain: true }),
+    ...(unsealed && { seal: 'none' }),
   });
   client.on('*', arrive);
   client.when('state', stateChanged);
@@ -124,6 +127,7 @@ function sealed({ bytes, place, cover, failed }) {
 // Keys are kept by the browser, and what is asked for is remembered.
 function prepareSealing() {
   sealing = localStorage.getItem('sunzi-seal') === 'on';
+  unsealed = localStorage.getItem('sunzi-seal') === 'off';
   const button = $('seal');
   const show = () => {
     button.setAttribute('aria-pressed', String(sealing));
@@ -134,6 +138,7 @@ function prepareSealing() {
   button.addEventListener('click', async () => {
     button.disabled = true;
     sealing = !sealing;
+    unsealed = !sealing;
     localStorage.setItem('sunzi-seal', sealing ? 'on' : 'off');
     show();
     await client.close();
@@ -150,7 +155,9 @@ function gap({ from, to, reason }) {
 
 function stateChanged(e) {
   // What waits sealed needs its keys: only who has everything may do without.
-  $('seal').disabled = e.to !== 'CONNECTED';
+  // And who is not served without sealing may turn it on.
+  const needed = e.to === 'FAILED' && (e.code === 4009 || e.code === 4106);
+  $('seal').disabled = e.to !== 'CONNECTED' && !needed;
   const wait = e.retryInMs >= 1_000 ? `, trying again in ${duration(e.retryInMs)}` : '';
   showState(e.to, WORDS[e.to] + wait);
   if (e.to === 'CONNECTED') {

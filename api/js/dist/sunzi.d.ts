@@ -84,7 +84,9 @@ export interface Options {
    * Has what is pushed sealed: 'crt', in one number for several clients, or
    * 'aead', for this one alone. What this takes is loaded only then, from
    * sunzi-seal.js, and runs in a worker where the page may make one. Needs
-   * X25519 in WebCrypto, and a page that is a secure context.
+   * X25519 in WebCrypto, and a page that is a secure context. A client that has
+   * sealing keys from before ends in FAILED where this is left out; 'none' gives
+   * them up, and what waits sealed under them is lost.
    */
   seal?: 'crt' | 'aead' | 'none';
   /**

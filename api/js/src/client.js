@@ -6,7 +6,7 @@
 // dropped once another one has taken its place.
 
 import { Backoff } from './backoff.js';
-import { advice, COMING_BACK, DRAINING, NORMAL, REPLACED, TOKEN_EXPIRED, UNAUTHORIZED } from './codes.js';
+import { advice, COMING_BACK, DRAINING, HELLO_TIMEOUT, NORMAL, REPLACED, TOKEN_EXPIRED, UNAUTHORIZED } from './codes.js';
 import { Emitter } from './emitter.js';
 import { Heartbeat } from './heartbeat.js';
 import { Inbox } from './inbox.js';
@@ -205,6 +205,7 @@ export class Client {
   async #asksSealing(token) {
     const { seal } = this.#options;
     if (!seal) return {};
+    if (!seal.load) return { seal: 'none' };
     this.#sealing ??= await seal.load(this.#platform, {
       send: (m) => this.#send(m),
       take: (item) => this.#take(item),
@@ -342,6 +343,9 @@ export class Client {
       return this.#again(why, 0);
     }
     if (how === 'never') return this.#fail(code, reason);
+    if (code === HELLO_TIMEOUT && reason.startsWith('seal:') && !this.#options.seal) {
+      return this.#fail(code, reason, new Error("sunzi: say the option seal, 'none' to give the keys up"));
+    }
     if (code === DRAINING && /^\d{1,12}$/.test(reason)) {
       return this.#again(why, Math.min(Number(reason), MAX_DRAIN_MS));
     }

@@ -4,6 +4,7 @@
 export const UNAUTHORIZED = 4001;
 export const TOKEN_EXPIRED = 4003;
 export const REPLACED = 4007;
+export const HELLO_TIMEOUT = 4106;
 export const DRAINING = 4200;
 export const NORMAL = 1000;
 export const COMING_BACK = 4900; // the client's own: it leaves a connection to make a new one

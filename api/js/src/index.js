@@ -53,9 +53,11 @@ function cursors(kind, platform) {
   throw new TypeError('sunzi: cursors must be "indexeddb", "memory" or {load, save}');
 }
 
-// What sealing needs, or null where it is not asked for.
+// What sealing needs, or null where nothing is said of it. Without load it is not
+// asked for: the keys of before are given up.
 function seal({ seal: mode, serverKey, allowPlain = false, sealKeys: keys = 'indexeddb', sealUp: up = true, sealUrl }) {
-  if (mode === undefined || mode === 'none') return null;
+  if (mode === undefined) return null;
+  if (mode === 'none') return { load: null };
   if (mode !== 'crt' && mode !== 'aead') throw new TypeError(`sunzi: unknown seal ${mode}`);
   const server = pinned(serverKey);
   if (keys !== 'indexeddb' && keys !== 'memory' && !['load', 'put', 'remove'].every((f) => typeof keys?.[f] === 'function')) {

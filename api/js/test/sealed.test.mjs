@@ -3,81 +3,14 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { createDecipheriv, randomBytes } from 'node:crypto';
-import { serve } from '../src/seal/port.js';
 import { memoryKeys } from '../src/seal/store.js';
 import { message, settle, until, world } from './fake.mjs';
-import { kdf, makeC, nameHash, nonce, pack, ratchet, Sealer, Server, Session, slotText } from './sealer.mjs';
-
-const DAY = 24 * 3_600_000;
-const server = new Server();
-const KEY = server.public.toString('base64url');
-const others = [0, 1].map(() => ({ who: randomBytes(32), chain: randomBytes(32), c: makeC() }));
-const moduli = [makeC(), makeC(), makeC()];
-const id = (n) => (BigInt(n) << 22n) | 1n;
-const text = (n, data = n) => pack([id(n), 0, 't', data]);
-
-/** A client, a server that makes handshakes with it, and a sealer for its slot. */
-function sealing(options = {}, { mode = 'crt', url, Worker } = {}) {
-  const w = world({ seal: mode, serverKey: KEY, sealKeys: memoryKeys(), ...options }, url, { Worker });
-  w.sealer = new Sealer();
-  w.got = [];
-  w.client.on('*', (m) => void w.got.push(m));
-  w.generation = 0;
-  /** As welcome, with what the server says of sealing. */
-  w.greet = async (more = {}) => {
-    await until(() => w.socket?.readyState === 0, 'a socket');
-    w.socket.accept();
-    w.socket.say({ ...WELCOME, seal: mode, seal_key: KEY, seal_generation: w.generation, ...more });
-    await until(() => w.client.state !== 'CONNECTING', 'connected');
-    return w.socket;
-  };
-  w.sent = (type, s = w.socket) => s.sent.filter((m) => m.type === type);
-  /** Answers the handshake under way. */
-  w.shake = async (more = {}) => {
-    const s = w.socket;
-    const before = w.sent('seal_confirm').length;
-    await until(() => w.sent('seal_hello').length > before, 'seal_hello');
-    const hello = Buffer.from(w.sent('seal_hello').at(-1).data, 'base64url');
-    w.generation++;
-    const c = moduli[w.generation - 1];
-    const grant = mode === 'crt' ? { shard: 5n, slot: 1, slots: 3, slotBytes: 64, c } : {};
-    const a = server.answer(hello, { generation: w.generation, period: 7, ...grant, ...more });
-    w.shard = { shard: 5n, period: 7, members: [others[0], { who: hello.subarray(4, 36), chain: a.chain, c }, others[1]] };
-    w.member = { who: hello.subarray(4, 36), chain: a.chain, up: a.up, session: a.session, period: 7 };
-    s.say({ type: 'seal_welcome', data: a.welcome.toString('base64url') });
-    await until(() => w.sent('seal_confirm').length > before || w.client.state === 'FAILED', 'seal_confirm');
-    if (w.client.state === 'FAILED') return;
-    assert.equal(w.sent('seal_confirm').at(-1).data, a.confirm.toString('base64url'));
-    s.say({ type: 'sealed', generation: w.generation });
-    w.session = new Session(w.member.who, w.generation, a.session);
-    await until(() => w.events('keys').at(-1)?.generation === w.generation, 'keys');
-  };
-  w.direct = (seq, n = seq) => w.socket.sayBytes(w.sealer.direct(w.shard, 1, BigInt(seq), text(n)));
-  w.tell = (m) => w.socket.sayBytes(w.session.seal(JSON.stringify(m)));
-  /** Time goes on, and the server answers the pings. */
-  w.pass = async (ms) => {
-    for (let left = ms; left > 0; left -= 25_000) {
-      await w.clock.advance(Math.min(left, 25_000));
-      w.socket.say({ type: 'pong' });
-    }
-  };
-  w.seen = (n) => until(() => w.events('sealed').length >= n, `${n} sealed frames`);
-  w.acks = () => w.sent('ack');
-  return w;
-}
-
-const WELCOME = { type: 'welcome', client_id: 'c1', session: 's', generation: '1', incarnation: 'aa', cursor: '0', heartbeat: 1, backlog: 0 };
-
-async function ready(...args) {
-  const w = sealing(...args);
-  await w.greet();
-  await w.shake();
-  return w;
-}
+import { kdf, nameHash, nonce, ratchet, Server, Session } from './sealer.mjs';
+import { DAY, id, KEY, moduli, ready, sealing, server, text, WELCOME, workers } from './sealing.mjs';
 
 test('a handshake, and what is sealed then is handled and acked', async () => {
   const w = await ready();
-  assert.deepEqual(w.socket.sent[0], { type: 'hello', seal: 'crt' });
+  assert.deepEqual(w.socket.sent[0], { type: 'hello', seal: 'crt', seal_held: [] });
   assert.equal(w.socket.binaryType, 'arraybuffer');
   assert.deepEqual(w.shard.members[1].who, nameHash('', 'c1'));
   w.direct(1);
@@ -307,7 +240,7 @@ test('keys that were kept without one for sessions are dropped, and new ones mad
   const w = sealing({ sealKeys: store });
   w.generation = 1;
   await w.greet();
-  assert.equal(w.socket.sent[0].seal_held, undefined);
+  assert.deepEqual(w.socket.sent[0].seal_held, []);
   await w.shake();
   assert.deepEqual(store.load(key).map((r) => r.generation), [2]);
 });
@@ -456,7 +389,7 @@ test('a path that names nobody: the token does, so that keys are still named aft
   assert.equal(c.client.state, 'RECONNECTING');
   await c.clock.advance(1000);
   await c.greet({ client_id: 'c2' });
-  assert.equal(c.socket.sent[0].seal_held, undefined);
+  assert.deepEqual(c.socket.sent[0].seal_held, []);
   await c.shake();
 });
 
@@ -529,30 +462,6 @@ test('aead: what is sent is in clear where sealUp says so', async () => {
   w.client.typing('room');
   assert.deepEqual(w.sent('typing'), [{ type: 'typing', conversation_id: 'room' }]);
 });
-
-// A worker that is none: the other side of the port, messages cloned on the way.
-function workers() {
-  const made = [];
-  class Worker {
-    constructor(url, options) {
-      Object.assign(this, { url, options, onmessage: null, onerror: null });
-      made.push(this);
-      this.scope = { postMessage: (m) => this.#to(m, () => this.onmessage) };
-      queueMicrotask(() => serve(this.scope));
-    }
-    postMessage(m) {
-      this.#to(m, () => this.scope.onmessage);
-    }
-    #to(m, handler) {
-      const data = structuredClone(m);
-      setImmediate(() => !this.terminated && handler()({ data }));
-    }
-    terminate() {
-      this.terminated = true;
-    }
-  }
-  return { made, Worker };
-}
 
 test('with a worker: the same, in the same order', async () => {
   const { made, Worker } = workers();

@@ -29,7 +29,7 @@ class Runner {
     this.make(options);
   }
 
-  make({ url = 'wss://push.example/ws/alice', token = 't0', tokens, device, random = 0.5, max_failures: maxFailures = 0 }) {
+  make({ url = 'wss://push.example/ws/alice', token = 't0', tokens, device, seal, random = 0.5, max_failures: maxFailures = 0 }) {
     this.answers = [...(tokens ?? [])];
     const callback = (why) => {
       this.asked.push(why);
@@ -42,6 +42,7 @@ class Runner {
     this.world = world({
       token: tokens ? callback : token,
       device,
+      seal,
       retry: { maxFailures },
       cursors: { load: () => this.store, save: (_, c) => void (this.store = c) },
     }, url, { random: () => random, start: false });

@@ -94,7 +94,7 @@ type Hub struct {
 	Loops          int           `koanf:"loops" doc:"Event loops. Zero: one for each processor that Go may use."`
 	Heartbeat      time.Duration `koanf:"heartbeat" doc:"Interval of WebSocket pings, spread over all connections. Shorter finds dead peers sooner and costs processor and radio time."`
 	PongTimeout    time.Duration `koanf:"pong_timeout" doc:"How long a peer may stay silent after a ping before it is closed with 4104."`
-	HelloWait      time.Duration `koanf:"hello_wait" doc:"How long a client may take to say hello. After it, it is served from the server's cursor."`
+	HelloWait      time.Duration `koanf:"hello_wait" doc:"How long a client may take to say hello. After it, it is served from the server's cursor, or closed with 4106 where it has sealing keys or seal.require is set."`
 	IdleTimeout    time.Duration `koanf:"idle_timeout" doc:"Close a connection on which nothing but heartbeats passed for so long, with 4105. Zero: never."`
 	UpgradeTimeout time.Duration `koanf:"upgrade_timeout" doc:"Longest time for checking credentials and answering an upgrade. Its headers are bounded by http.header_timeout."`
 	MessageTimeout time.Duration `koanf:"message_timeout" doc:"How long a started frame or message may take to arrive, over all its frames, before it is closed with 4107."`
@@ -145,11 +145,12 @@ type Tokens struct {
 
 // Seal is how messages are sealed for clients that ask for it.
 type Seal struct {
-	KeyFile string   `koanf:"key_file" doc:"File of the sealing keys, mode 0600: the identity that clients pin, and what wraps clients' keys in the database. Every node needs the same; who loses it loses what waits sealed. Empty: seal.keys in the data folder, made at the first start; with store.dsn: no sealing."`
+	KeyFile string   `koanf:"key_file" doc:"File of the sealing keys, mode 0600: the identity that clients pin, and what wraps clients' keys in the database. Every node needs the same, and none starts without it once something is sealed: keep a copy. Empty: seal.keys in the data folder, made at the first start; with store.dsn: no sealing."`
 	Keys    Secret   `koanf:"keys" doc:"The text of such a file instead, best from the environment."`
 	Modes   []string `koanf:"modes" doc:"What clients may ask for: crt (one x for all of a shard), aead (each client's own). Empty: nothing is offered; what waits sealed is still delivered."`
+	Require bool     `koanf:"require" doc:"Nothing goes to a client in clear: a session that does not ask for one of seal.modes is closed with 4009, a push to a client without sealing keys is refused (no_key), and one that says seal=none as well. What was accepted before is delivered as it was accepted. The same on every node."`
 	Bits    int      `koanf:"bits" doc:"Width of a slot of crt: 512, 1024 or 2048. Wider holds longer messages without a body of their own (38, 102, 230 bytes) and makes frames longer. The same on every node; keys of another width have to be made anew."`
-	Cover   bool     `koanf:"cover" doc:"Send every frame of crt to all connected clients of its shard, so that nobody can tell whom it is for. Off saves those bytes."`
+	Cover   string   `koanf:"cover" doc:"Which frames of crt go to all connected clients of their shard, so that the frame does not tell whom it is for: direct, those that are all slots, of the same size whatever is in them; all, also those with a body, which then goes to all of the shard: slots times the bytes; none, which saves them."`
 	Slots   int      `koanf:"slots" doc:"Clients that share one x, 1 to 1024, bits times slots up to 524288. More hide among more, and each gets longer frames."`
 }
 
@@ -160,6 +161,7 @@ type Store struct {
 	Sync        string        `koanf:"sync" doc:"When a commit is durable: full flushes before each answer; normal may lose the last answers at a power cut; off may lose the file."`
 	Timeout     time.Duration `koanf:"timeout" doc:"Longest time for one call to the store, waiting included. Beyond it a push is answered with 503 or 504. On MySQL it is also how long the locks of a node that stands still hold up others."`
 	Queue       int           `koanf:"queue" doc:"Writes that may wait for the next commit group; more wait at the door."`
+	Window      time.Duration `koanf:"window" doc:"How long the first push of a commit group waits for others to join it, up to 1s and half of store.timeout: fewer commits and larger sealing batches, for answers that come so much later. A group that is full goes at once; acks and handshakes alone do not wait. Zero: no waiting, the group is what came while the last one was written."`
 	Connections int           `koanf:"connections" doc:"Connections that read. More serve more replays at once and cost a few MiB each."`
 	OfflineKeep time.Duration `koanf:"offline_keep" doc:"How long an acked push of store=offline stays, unseen by history, so that its status can be asked for."`
 }
@@ -225,7 +227,7 @@ func Default() Config {
 			Issuer: a.Issuer, Audience: a.Audience, TTL: a.TTL, MaxTTL: 366 * 24 * time.Hour,
 			RefreshAge: a.RefreshAge, Grace: a.Grace, Leeway: a.Leeway,
 		},
-		Seal: Seal{Modes: []string{"crt", "aead"}, Cover: true, Bits: 512, Slots: 16},
+		Seal: Seal{Modes: []string{"crt", "aead"}, Cover: "direct", Bits: 512, Slots: 16},
 		Store: Store{
 			Sync: "full", Timeout: 4 * time.Second, Queue: 4096, Connections: 4, OfflineKeep: time.Hour,
 		},

@@ -142,6 +142,8 @@ func TestProblemsAreToldTogetherAndByName(t *testing.T) {
 		"bad bool":         {"", []string{"SUNZI_HTTP_ECHO=maybe"}, []string{`"maybe" is not true or false`}},
 		"no YAML":          {"a: [\n", nil, []string{"is no valid YAML", "line"}},
 		"twice":            {"listen: a:1\nlisten: b:2\n", nil, []string{"is no valid YAML", "listen"}},
+		"cover as it was":  {"seal: {cover: true}\n", nil, []string{`seal.cover: is "true"; take none, direct or all (what was true is all`}},
+		"cover, env":       {"", []string{"SUNZI_SEAL_COVER=false"}, []string{`seal.cover: is "false"; take none, direct or all`}},
 		"several limits":   {"listen: here\nhub: {per_client: 0}\npush: {overflow: burn, readers: 0}\n", nil, []string{`listen: "here" is no address`, "hub.per_client: is 0 and must be 1 to 1000", `push.overflow: is "burn"; take reject or drop`, "push.readers"}},
 	} {
 		_, err := Load(Sources{Base: base(), File: file(t, x.yaml), Environ: x.env})
@@ -176,6 +178,8 @@ func TestValidateRefuses(t *testing.T) {
 		"cors.credentials":       func(c *Config) { c.CORS.Credentials, c.CORS.Origins = true, []string{"*"} },
 		"sse.queue":              func(c *Config) { c.SSE.Queue = 0 },
 		"hub.pong_timeout":       func(c *Config) { c.Hub.PongTimeout = c.Hub.Heartbeat * 2 },
+		"seal.require":           func(c *Config) { c.Seal.Require, c.Seal.Modes = true, nil },
+		"store.window":           func(c *Config) { c.Store.Window = c.Store.Timeout/2 + 1 },
 		"hub.drain":              func(c *Config) { c.Hub.Drain = c.HTTP.ShutdownTimeout },
 		"hub.message_burst":      func(c *Config) { c.Hub.MessageBurst = 0 },
 		"hub.outbound":           func(c *Config) { c.Hub.Outbound = c.Push.MaxPayload },
@@ -197,6 +201,22 @@ func TestValidateRefuses(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), key+": ") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", key, err)
 		}
+	}
+}
+
+func TestRequiredSealingNeedsKeys(t *testing.T) {
+	c := base()
+	c.Seal.Require = true
+	if err := c.Validate(); err != nil {
+		t.Errorf("the data folder's own keys are refused: %v", err)
+	}
+	c.Store.DSN, c.Store.Path = "sunzi:secret@tcp(127.0.0.1:3306)/sunzi", ""
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "seal.require: ") || !strings.Contains(err.Error(), "sunzi key make") {
+		t.Errorf("a cluster without keys: %v", err)
+	}
+	c.Seal.KeyFile = "seal.keys"
+	if err := c.Validate(); err != nil && strings.Contains(err.Error(), "seal.require") {
+		t.Errorf("a cluster with keys: %v", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -183,6 +184,10 @@ func (f Field) set(c *Config, ko *koanf.Koanf) error {
 	}
 	if _, ok := raw.(string); !ok && f.typ == reflect.TypeFor[Secret]() {
 		return errors.New("is no text; put it in quotes, or YAML changes it")
+	}
+	if b, ok := raw.(bool); ok && f.typ.Kind() == reflect.String { // the decoder makes a number of it
+		f.value(c).SetString(strconv.FormatBool(b))
+		return nil
 	}
 	if t, ok := raw.(time.Time); ok && f.typ == reflect.TypeFor[time.Time]() { // YAML has times of its own
 		f.value(c).Set(reflect.ValueOf(t))

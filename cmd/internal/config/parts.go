@@ -25,7 +25,7 @@ func (c Config) PushConfig() push.Config {
 		HeadSweep:  sweep,
 		DefaultTTL: u.DefaultTTL, HistoryRetention: u.HistoryRetention, MaxPayload: int(u.MaxPayload),
 		MailboxEntries: u.MailboxEntries, MailboxBytes: int64(u.MailboxBytes), Overflow: push.OverflowPolicy(u.Overflow),
-		IdempotencyWindow: u.IdempotencyWindow, AckFlush: u.AckFlush, Readers: u.Readers,
+		IdempotencyWindow: u.IdempotencyWindow, AckFlush: u.AckFlush, Readers: u.Readers, RequireSeal: c.Seal.Require,
 	}
 }
 
@@ -59,7 +59,7 @@ func (c Config) StoreConfig() store.Config {
 	s := c.Store
 	out := store.Config{
 		DSN: string(s.DSN), Sync: store.Sync(s.Sync), Limits: c.PushConfig(),
-		Timeout: s.Timeout, QueueLength: s.Queue, ReadConnections: s.Connections, OfflineKeep: s.OfflineKeep,
+		Timeout: s.Timeout, QueueLength: s.Queue, Window: s.Window, ReadConnections: s.Connections, OfflineKeep: s.OfflineKeep,
 	}
 	if s.DSN == "" {
 		out.Path = c.StorePath()
@@ -67,8 +67,9 @@ func (c Config) StoreConfig() store.Config {
 	return out
 }
 
-// SealKeys are the sealing keys, nil where there are none: then nothing is
-// sealed. Where they belong to the data folder they are made.
+// SealKeys are the sealing keys, nil where none are configured: then nothing is
+// sealed. The error is [fs.ErrNotExist] where their file is missing. See
+// [Config.OwnSealKeys].
 func (c Config) SealKeys() (*sealkeys.Keys, error) {
 	switch {
 	case c.Seal.Keys != "":
@@ -86,10 +87,13 @@ func (c Config) SealKeys() (*sealkeys.Keys, error) {
 	case c.Store.DSN != "":
 		return nil, nil
 	}
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("the data folder %s can't be made: %w", c.Data, err)
-	}
-	return sealkeys.OpenOrMake(c.SealKeyPath())
+	return sealkeys.Open(c.SealKeyPath())
+}
+
+// OwnSealKeys reports whether the sealing keys belong to the data folder, where
+// the server makes them at its first start.
+func (c Config) OwnSealKeys() bool {
+	return c.Seal.Keys == "" && c.Seal.KeyFile == "" && c.Store.DSN == ""
 }
 
 // SealKeyPath is where the sealing keys of a server with a data folder are.

@@ -146,9 +146,12 @@ func (c Config) checkTokens(p *checks) {
 func (c Config) checkSeal(p *checks) {
 	s := c.Seal
 	p.that(s.KeyFile == "" || s.Keys == "", "seal.keys", "is set beside seal.key_file; take one of both")
+	p.that(push.Covers(s.Cover).Known(), "seal.cover", "is %q; take none, direct or all (what was true is all, what was false is none)", s.Cover)
 	for _, m := range s.Modes {
 		p.that(m == string(push.SealCRT) || m == string(push.SealAEAD), "seal.modes", "has %q; take of crt and aead", m)
 	}
+	p.that(!s.Require || len(s.Modes) > 0, "seal.require", "is true, and seal.modes offers nothing that clients could ask for; take crt, aead or both into seal.modes")
+	p.that(!s.Require || c.Store.DSN == "" || s.KeyFile != "" || s.Keys != "", "seal.require", "is true, and there are no sealing keys; make them with: sunzi key make seal.keys, give the file to every node, and set seal.key_file")
 	p.that(slices.Contains([]int{512, 1024, 2048}, s.Bits), "seal.bits", "is %d; take 512, 1024 or 2048", s.Bits)
 	within(p, "seal.slots", s.Slots, 1, 1024)
 	p.that(s.Bits*s.Slots <= 1<<19, "seal.slots", "times seal.bits is %d, and may be 524288", s.Bits*s.Slots)
@@ -159,6 +162,7 @@ func (c Config) checkRest(p *checks) {
 	s := c.Store
 	p.that(slices.Contains([]string{"full", "normal", "off"}, s.Sync), "store.sync", "is %q; take full, normal or off", s.Sync)
 	within(p, "store.timeout", s.Timeout, time.Second/10, time.Minute)
+	within(p, "store.window", s.Window, 0, min(store.MaxWindow, s.Timeout/2))
 	within(p, "store.queue", s.Queue, 1, 1<<20)
 	within(p, "store.connections", s.Connections, 1, 256)
 	positive(p, "store.offline_keep", s.OfflineKeep)

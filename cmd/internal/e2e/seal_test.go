@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	bigendian "encoding/binary"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os/exec"
@@ -257,6 +258,44 @@ func TestSealedMessagesOnTwoNodes(t *testing.T) {
 	}
 }
 
+// All members of a shard get a frame, on whatever node they are and whichever
+// took the push.
+func TestCoversReachMembersOnOtherNodes(t *testing.T) {
+	file, public := sealKeys(t)
+	n := together(t, append(quick, "SUNZI_SEAL_KEY_FILE="+file)...)
+	a, b := n.start(), n.start()
+	ann, bob := newSealer(t, a, "ann", wsclient.SealCRT, public), newSealer(t, b, "bob", wsclient.SealCRT, public)
+	endAnn, endBob := ann.connect(a), bob.connect(b)
+	for _, taker := range []*server{a, b} {
+		before := len(inCommon(ann, bob))
+		// A cover is lost while the nodes do not know each other's clients yet.
+		eventually(t, "a cover of the push at "+taker.addr(), func() bool {
+			taker.must(t, request{method: "POST", path: "/v1/push", body: pushTo("ann", "x")}, nil)
+			return len(inCommon(ann, bob)) > before
+		})
+	}
+	endAnn()
+	endBob()
+	if len(bob.texts) > 0 || bob.stats.Covers < 2 || ann.stats.DecryptFailed+bob.stats.DecryptFailed > 0 {
+		t.Errorf("bob handled %v, and has %+v; ann has %+v", bob.texts, bob.stats, ann.stats)
+	}
+}
+
+// inCommon are the frames that both got, byte for byte.
+func inCommon(x, y *sealer) (same [][16]byte) {
+	y.wire.mu.Lock()
+	theirs := maps.Clone(y.wire.frames)
+	y.wire.mu.Unlock()
+	x.wire.mu.Lock()
+	defer x.wire.mu.Unlock()
+	for id, sum := range x.wire.frames {
+		if theirs[id] == sum {
+			same = append(same, id)
+		}
+	}
+	return same
+}
+
 func TestWhoPinnedAnotherServerGetsNothing(t *testing.T) {
 	_, other := sealKeys(t)
 	s := start(t, t.TempDir(), "127.0.0.1:0")
@@ -303,6 +342,23 @@ func TestKeysThatAreLost(t *testing.T) {
 	if len(history.Messages) != 2 || history.Messages[0].State != "dropped" || history.Messages[0].Reason != "key_lost" {
 		t.Errorf("history is %+v", history)
 	}
+}
+
+// A sealed dead letter can't be placed again, and the answer says what can be
+// done.
+func TestASealedDeadLetterHasToBePushedAnew(t *testing.T) {
+	s := start(t, t.TempDir(), "127.0.0.1:0")
+	ann := newSealer(t, s, "ann", wsclient.SealCRT, s.SealKey)
+	ann.connect(s)()
+	s.must(t, request{method: "POST", path: "/v1/push", body: pushTo("ann", "x")}, nil)
+	s.as(ann.token).must(t, request{method: "POST", path: "/v1/ack", body: map[string]any{
+		"seq": "1", "failed": []any{map[string]any{"seq": "1", "code": 7}},
+	}}, nil)
+	eventually(t, "redriving is refused", func() bool { // once the ack is written
+		ans, err := s.do(t.Context(), request{method: "POST", path: "/v1/clients/ann/redrive", body: map[string]any{}})
+		return err == nil && ans.status == http.StatusBadRequest && bytes.Contains(ans.body, []byte("invalid_field")) &&
+			bytes.Contains(ans.body, []byte("push their content anew (POST /v1/push)"))
+	})
 }
 
 // Broadcasts to a group are one frame for all its members, on whatever node; a

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -69,6 +68,9 @@ func Parse(text []byte) (*Keys, error) {
 		return nil, fmt.Errorf("the sealing keys: identity %w", err)
 	}
 	for n, s := range f.Wrap {
+		if n == 0 {
+			return nil, errors.New("the sealing keys: wrap counts from 1")
+		}
 		if k.Wrap[n], err = decode(s); err != nil {
 			return nil, fmt.Errorf("the sealing keys: wrap %d %w", n, err)
 		}
@@ -114,16 +116,6 @@ func Open(path string) (*Keys, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return k, nil
-}
-
-// OpenOrMake is Open, but for a file that is missing, which it makes.
-func OpenOrMake(path string) (*Keys, error) {
-	k, err := Open(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return k, err
-	}
-	k = New()
-	return k, k.Save(path)
 }
 
 // Save writes the file, whole or not at all, with mode 0600.

@@ -2,6 +2,8 @@ package sealkeys
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,14 +12,17 @@ import (
 
 func TestKeysAreMadeOnceAndKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "seal.keys")
-	made, err := OpenOrMake(path)
-	if err != nil {
+	if _, err := Open(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("a missing file: %v", err)
+	}
+	made := New()
+	if err := made.Save(path); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("%v, %v", info.Mode(), err)
 	}
-	again, err := OpenOrMake(path)
+	again, err := Open(path)
 	if err != nil || !bytes.Equal(again.Identity, made.Identity) || !bytes.Equal(again.Wrap[1], made.Wrap[1]) {
 		t.Errorf("other keys, %v", err)
 	}
@@ -40,13 +45,13 @@ func TestKeysAreMadeOnceAndKept(t *testing.T) {
 
 func TestKeysThatOthersCanReadAreRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "seal.keys")
-	if _, err := OpenOrMake(path); err != nil {
+	if err := New().Save(path); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(path, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenOrMake(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -61,6 +66,7 @@ func TestBadKeysAreRefusedWithoutShowingThem(t *testing.T) {
 		"short":      `{"identity":"QUJD","wrap":{"1":` + good + `}}`,
 		"no wrap":    `{"identity":` + good + `,"wrap":{}}`,
 		"wrap":       `{"identity":` + good + `,"wrap":{"1":"QUJD"}}`,
+		"zero":       `{"identity":` + good + `,"wrap":{"0":` + good + `}}`,
 		"number":     `{"identity":` + good + `,"wrap":{"-1":` + good + `}}`,
 		"unknown":    `{"identity":` + good + `,"wrap":{"1":` + good + `},"x":1}`,
 		"two values": `{"identity":` + good + `,"wrap":{"1":` + good + `}} {}`,
@@ -69,7 +75,7 @@ func TestBadKeysAreRefusedWithoutShowingThem(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := OpenOrMake(filepath.Join(t.TempDir(), "no folder", "seal.keys")); err == nil {
+	if err := New().Save(filepath.Join(t.TempDir(), "no folder", "seal.keys")); err == nil {
 		t.Error("made a file in no folder")
 	}
 }

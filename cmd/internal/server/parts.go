@@ -7,6 +7,7 @@ import (
 	"github.com/sunzi-push/sunzi/api"
 	"github.com/sunzi-push/sunzi/cmd/internal/logging"
 	"github.com/sunzi-push/sunzi/hub"
+	"github.com/sunzi-push/sunzi/push"
 	"github.com/sunzi-push/sunzi/store"
 )
 
@@ -14,7 +15,7 @@ func (s *Server) storeConfig() store.Config {
 	c := s.cfg.StoreConfig()
 	c.Clock = s.seams.Clock
 	if s.sealing != nil {
-		c.Sealer, c.NoCovers = s.sealing, !s.cfg.Seal.Cover
+		c.Sealer, c.Covers = s.sealing, push.Covers(s.cfg.Seal.Cover)
 	}
 	c.Log, c.Metrics = logging.Named(s.log, logging.StoreLog), store.NewMetrics(s.registry)
 	return c

@@ -27,6 +27,7 @@ import (
 	"github.com/sunzi-push/sunzi/cmd/internal/config"
 	"github.com/sunzi-push/sunzi/cmd/internal/devdata"
 	"github.com/sunzi-push/sunzi/cmd/internal/logging"
+	"github.com/sunzi-push/sunzi/cmd/internal/sealkeys"
 	"github.com/sunzi-push/sunzi/hub"
 	"github.com/sunzi-push/sunzi/push"
 	"github.com/sunzi-push/sunzi/push/cluster"
@@ -52,9 +53,10 @@ type Server struct {
 	records   token.OutsideRecords // the store, or what stands in front of it
 	authority *token.Authority
 	keys      *token.Keyring
-	sealing   *seal.Service // nil: nothing is sealed
-	sealKey   string        // its public key, as clients write it
-	data      *devdata.Data // nil but for sunzi dev
+	sealing   *seal.Service  // nil: nothing is sealed
+	sealKey   string         // its public key, as clients write it
+	newKeys   *sealkeys.Keys // made, and not saved before the store was looked at; nil: they were there
+	data      *devdata.Data  // nil but for sunzi dev
 	dev       DevInfo
 	node      string // its name among others; empty: alone
 
@@ -92,7 +94,7 @@ func NewWith(cfg config.Config, log *slog.Logger, seams Seams) (*Server, error) 
 		listeners: map[*http.Server]net.Listener{}, draining: make(chan struct{}),
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	steps := []func() error{s.openDev, s.openSealing, s.openStore, s.joinDomain, s.joinAPI, s.joinAdmin, s.introduceDev}
+	steps := []func() error{s.openDev, s.openSealing, s.openStore, s.checkSealing, s.joinDomain, s.joinAPI, s.joinAdmin, s.introduceDev}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, s.closeAll())

@@ -6,7 +6,7 @@
 import { equal, OpenError } from './bytes.js';
 import { MODES, SESSION } from './frame.js';
 import { AEAD, Handshake } from './handshake.js';
-import { nameHash } from './keys.js';
+import { MAX_STEPS, nameHash } from './keys.js';
 import { toMessage } from './message.js';
 import { Keys, Ring } from './ring.js';
 import { Receiver } from './session.js';
@@ -24,6 +24,14 @@ export class Engine {
   #receiver = null; // of what is sealed for this connection alone
   #told = 0; // the generation of that
   #marks = []; // { seq, under }: the first place that was opened under these keys
+  #brought = new Map(); // channel -> the epoch whose secret came last on this connection
+  #replayed = false;
+  #vain = 0; // key periods stepped on this connection for frames that did not open
+  #maxVain;
+
+  constructor(maxVain = MAX_STEPS) {
+    this.#maxVain = maxVain;
+  }
 
   /**
    * Begins a connection with the records kept of the client; others are passed
@@ -38,6 +46,9 @@ export class Engine {
     this.#ring = new Ring();
     this.#handshake = this.#sender = null;
     this.#marks = [];
+    this.#brought.clear();
+    this.#replayed = false;
+    this.#vain = 0;
     for (const r of records) {
       if (!equal(r.who, this.#who) || (r.kind === 'keys' && !r.session)) continue;
       if (r.kind === 'keys') this.#ring.add(new Keys(r));
@@ -63,27 +74,32 @@ export class Engine {
   }
 
   /**
-   * Opens one binary message: { failed } or { mode, seq, cover, channel, message,
+   * Opens one binary message: { failed, costly } or { mode, seq, cover, channel, message,
    * put, remove }, or { told } for what was sealed for this connection alone: the
-   * text of a message of the protocol, or null for what ends the connection. seq
-   * is null for what has no place. A frame that opens and holds
+   * text of a message of the protocol, or null for what ends the connection.
+   * Costly says that failed ones have made more steps than a
+   * connection may (crt/SPEC.md section 4). seq is null for what has no place. A frame that opens and holds
    * no message has a seq and no message.
    */
   async open(bytes) {
     if (bytes[1] === 0x42 && bytes[3] === SESSION) return this.#toldOf(bytes);
     let o;
+    const before = this.#ring.steps;
     try {
       o = await this.#ring.open(bytes);
     } catch (error) {
       if (!(error instanceof OpenError)) throw error;
-      return { failed: true };
+      this.#vain += this.#ring.steps - before;
+      return { failed: true, costly: this.#vain > this.#maxVain };
     }
     const opened = { mode: o.mode, seq: o.seq || null, cover: !o.message && !o.channel, message: null, channel: null };
     if (o.channel) {
       const record = { kind: 'channel', who: this.#who, ...o.channel };
-      return { ...opened, channel: o.channel.name, put: [record], remove: this.#ring.addChannel(record) };
+      this.#brought.set(record.channel, record.epoch);
+      const remove = [...this.#ring.addChannel(record), ...(this.#replayed ? this.#ring.keepChannels(this.#brought) : [])];
+      return { ...opened, channel: o.channel.name, put: [record], remove };
     }
-    if (o.seq) this.#mark(o.seq, o.under);
+    if (o.seq && o.under.generation !== undefined) this.#mark(o.seq, o.under);
     if (o.message) opened.message = read(o.message, opened.seq);
     return opened;
   }
@@ -110,8 +126,7 @@ export class Engine {
   }
 
   #mark(seq, under) {
-    const same = (m) => m.under.generation === under.generation && m.under.period === under.period &&
-      m.under.channel === under.channel && m.under.epoch === under.epoch;
+    const same = (m) => m.under.generation === under.generation && m.under.period === under.period;
     if (!this.#marks.some(same)) this.#marks.push({ seq, under });
   }
 
@@ -124,13 +139,20 @@ export class Engine {
     const put = [];
     const remove = [];
     const done = this.#marks.filter((m) => m.seq <= seq);
-    for (const { under } of done) {
-      if (under.generation === undefined) remove.push(...this.#ring.retireChannel(under.channel, under.epoch));
-      else await this.#forget(under, put, remove);
-    }
-    // Kept, as the sign that it is forgotten already: what is newest of each.
-    this.#marks = this.#marks.filter((m) => !done.includes(m) || done.findLast((d) => d.under.channel === m.under.channel) === m);
+    for (const { under } of done) await this.#forget(under, put, remove);
+    // Kept, as the sign that it is forgotten already: what is newest.
+    this.#marks = this.#marks.filter((m) => !done.includes(m) || done.at(-1) === m);
     return { put, remove };
+  }
+
+  /**
+   * The replay is over: of channels' secrets only those that came last on this
+   * connection are needed, since the server brings any other again before a
+   * message that needs it (api/wire/SPEC.md section 9): { remove }.
+   */
+  replayed() {
+    this.#replayed = true;
+    return { remove: this.#ring.keepChannels(this.#brought) };
   }
 
   async #forget({ generation, period }, put, remove) {

@@ -9,7 +9,8 @@ import { concat, OpenError, u32 } from './bytes.js';
 
 const { subtle } = globalThis.crypto;
 const HKDF_USES = ['deriveKey', 'deriveBits'];
-const MAX_STEPS = 1 << 16;
+/** For one frame, and on one connection for frames that do not open (section 4). */
+export const MAX_STEPS = 1 << 16;
 const MARK = 1024; // every so many periods a chain key is kept, see Chain
 
 const hkdf = (info, salt = new Uint8Array(0)) => ({ name: 'HKDF', hash: 'SHA-256', salt, info: concat(info) });
@@ -71,6 +72,7 @@ export const zeroNonce = () => new Uint8Array(12);
 export class Chain {
   #marks = new Map(); // period -> key
   #last;
+  steps = 0; // made since it was
 
   constructor(period, key) {
     this.period = period;
@@ -86,6 +88,7 @@ export class Chain {
     let key = this.#marks.get(from);
     for (let p = from; p < period; p++) {
       key = await deriveBase(key, 'CRT-BE/1 ratchet');
+      this.steps++;
       if ((p + 1) % MARK === 0) this.#marks.set(p + 1, key);
     }
     if (this.#last % MARK !== 0 && this.#last !== this.period) this.#marks.delete(this.#last);

@@ -8,8 +8,8 @@ const NAME = 'sunzi-seal';
 const START_MS = 4_000; // well within the time that a welcome has
 
 /** In the worker. */
-export function serve(scope) {
-  const call = inOrder(new Engine());
+export function serve(scope, engine = new Engine()) {
+  const call = inOrder(engine);
   scope.onmessage = ({ data: { n, op, args } }) => {
     call(op, args).then(
       (value) => scope.postMessage({ n, value }),

@@ -81,6 +81,11 @@ export class Ring {
     return this.#keys.splice(MAX_GENERATIONS);
   }
 
+  /** Key periods stepped so far, for whatever frame. */
+  get steps() {
+    return this.#keys.reduce((n, k) => n + k.chain.steps, 0);
+  }
+
   /** Adds a channel's secret; answers those given up for it. */
   addChannel(record) {
     const name = `${record.channel} ${record.epoch}`;
@@ -99,9 +104,9 @@ export class Ring {
     return old;
   }
 
-  /** Forgets a channel's epochs before one; answers them. */
-  retireChannel(channel, epoch) {
-    const old = [...this.#channels.values()].filter((r) => r.channel === channel && r.epoch < epoch);
+  /** Forgets all secrets but those of these epochs, by channel; answers them. */
+  keepChannels(epochs) {
+    const old = [...this.#channels.values()].filter((r) => epochs.get(r.channel) !== r.epoch);
     for (const r of old) this.#channels.delete(`${r.channel} ${r.epoch}`);
     this.#ready.drop((name) => old.some((r) => name.startsWith(`${r.channel} ${r.epoch} `)));
     return old;

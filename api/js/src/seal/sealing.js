@@ -60,7 +60,8 @@ export class Sealing {
     const who = identity.client === null ? subject(token) : identity;
     await this.#load(who && keyOf(who));
     const held = this.#keys().map((r) => r.generation).sort((a, b) => b - a).slice(0, MAX_GENERATIONS);
-    return { seal: this.#options.mode, ...(held.length > 0 && { seal_held: held }) };
+    // An empty list says that there are none. Nothing is said while nobody knows whose to name.
+    return { seal: this.#options.mode, ...(who && { seal_held: held }) };
   }
 
   async #load(key) {
@@ -184,6 +185,7 @@ export class Sealing {
     const { bytes, failed = false, cover = false, seq: place = null, mode = null, channel: group = null, message } = opened;
     this.#count(opened);
     this.#hooks.emit('sealed', { bytes, place, cover, failed, mode, group });
+    if (opened.costly) return this.#hooks.drop('frames that do not open cost too much');
     if (failed) return this.#hooks.unopened();
     if (message) {
       Object.assign(message, { replayed: place !== null && this.#replaying, sealed: true });
@@ -223,15 +225,22 @@ export class Sealing {
 
   /** Looks at what came in clear, before it is taken. Answers whether it may be. */
   admits(m) {
-    if (m.type === 'replay_complete') this.#replaying = false;
+    if (m.type === 'replay_complete') {
+      this.#replaying = false;
+      this.#forget('replayed');
+    }
     return !this.#active || !CONTENT.includes(m.type);
   }
 
   /** Everything up to seq is acked: earlier keys may go. */
   acked(seq) {
+    this.#forget('acked', seq);
+  }
+
+  #forget(...call) {
     if (!this.#active || !this.#port) return;
     const begun = this.#begun; // a store that fails stops no delivery: keys are only kept for longer
-    this.#port.call('acked', seq).then((o) => this.#keep(o)).catch((error) => this.#begun === begun && this.#hooks.trouble(error));
+    this.#port.call(...call).then((o) => this.#keep(o)).catch((error) => this.#begun === begun && this.#hooks.trouble(error));
   }
 
   /** What is sent instead of the text, or undefined: the text itself. */
