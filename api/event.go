@@ -21,6 +21,37 @@ func (s *stream) event(name string) {
 	s.out = append(s.out, "\ndata: "...)
 }
 
+// maxSealed is what a session frame holds, in bytes (crt/SPEC.md section 10).
+const maxSealed = 16 << 20
+
+// content appends what has content, of that place in the mailbox or of none: the
+// message as an event of its type, or sealed for the stream where it seals
+// (api/wire/SPEC.md section 9).
+func (s *stream) content(name string, seq uint64, encode func(dst []byte) []byte) {
+	if s.sealer == nil {
+		s.place(seq)
+		s.event(name)
+		s.out = encode(s.out)
+		return
+	}
+	frame, err := s.sealer.Seal(encode(nil), true)
+	if err != nil { // of more than maxSealed alone
+		s.a.log.Error("message can't be sealed", "session", s.id, "client", s.adm.Client, "err", err)
+		s.Close(push.CloseTryLater, "a message can't be sealed")
+		return
+	}
+	s.place(seq)
+	s.event("sealed")
+	s.out = base64.StdEncoding.AppendEncode(s.out, frame)
+}
+
+// place is the event's ID, where it has one.
+func (s *stream) place(seq uint64) {
+	if seq != 0 {
+		s.out = appendEventID(s.out, seq, s.incarnation)
+	}
+}
+
 // end closes the event. JSON as the codec writes it holds no line break.
 func (s *stream) end(kind string) bool {
 	s.out = append(s.out, "\n\n"...)
@@ -43,11 +74,12 @@ func (s *stream) message(m *push.Message, seq uint64, replayed bool) bool {
 		s.a.log.Error("message can't be encoded; its place is told as a gap", "push", m.ID, "err", err)
 		return seq == 0 || s.Gap(seq, seq, push.GapDropped)
 	}
-	if seq != 0 {
-		s.out = appendEventID(s.out, seq, s.incarnation)
+	head := wire.Head{Seq: seq, Replayed: replayed}
+	if s.sealer != nil && wire.MessageLen(wire.JSON, head, tail) > maxSealed {
+		s.a.log.Error("message is too long to be sealed; its place is told as a gap", "push", m.ID)
+		return seq == 0 || s.Gap(seq, seq, push.GapDropped)
 	}
-	s.event("message")
-	s.out = wire.AppendMessage(s.out, wire.JSON, wire.Head{Seq: seq, Replayed: replayed}, tail)
+	s.content("message", seq, func(dst []byte) []byte { return wire.AppendMessage(dst, wire.JSON, head, tail) })
 	s.lastSent.Store(s.a.now().UnixMilli())
 	return s.end("message")
 }
@@ -88,9 +120,7 @@ func (s *stream) sealed(m *push.Sealed, seq uint64) bool {
 		frame = binary.BigEndian.AppendUint64(append(frame, "CP"...), seq)
 	}
 	frame = append(append(frame, m.Head...), m.Body...)
-	if seq != 0 {
-		s.out = appendEventID(s.out, seq, s.incarnation)
-	}
+	s.place(seq)
 	s.event("sealed")
 	s.out = base64.StdEncoding.AppendEncode(s.out, frame)
 	s.lastSent.Store(s.a.now().UnixMilli())
@@ -104,9 +134,7 @@ func (s *stream) Message(m *push.Message, seq uint64, replayed bool) bool {
 
 // Gap implements push.Line.
 func (s *stream) Gap(from, to uint64, reason push.GapReason) bool {
-	s.out = appendEventID(s.out, to, s.incarnation)
-	s.event("gap")
-	s.out = wire.AppendGap(s.out, wire.JSON, from, to, string(reason))
+	s.content("gap", to, func(dst []byte) []byte { return wire.AppendGap(dst, wire.JSON, from, to, string(reason)) })
 	return s.end("gap")
 }
 
@@ -149,17 +177,19 @@ func (s *stream) notice(n push.Notice) {
 			s.feed.Withdraw(n.Seq)
 			return
 		}
-		s.event("tombstone")
-		s.out = wire.AppendTombstone(s.out, wire.JSON, n.PushID, n.Seq)
+		s.content("tombstone", 0, func(dst []byte) []byte { return wire.AppendTombstone(dst, wire.JSON, n.PushID, n.Seq) })
 	case push.NoticeMemberJoined:
-		s.event("member_joined")
-		s.out = wire.AppendMember(s.out, wire.JSON, wire.TypeMemberJoined, n.Group, n.ClientID)
+		s.content("member_joined", 0, func(dst []byte) []byte {
+			return wire.AppendMember(dst, wire.JSON, wire.TypeMemberJoined, n.Group, n.ClientID)
+		})
 	case push.NoticeMemberLeft:
-		s.event("member_left")
-		s.out = wire.AppendMember(s.out, wire.JSON, wire.TypeMemberLeft, n.Group, n.ClientID)
+		s.content("member_left", 0, func(dst []byte) []byte {
+			return wire.AppendMember(dst, wire.JSON, wire.TypeMemberLeft, n.Group, n.ClientID)
+		})
 	case push.NoticeTyping:
-		s.event("typing")
-		s.out = wire.AppendTyping(s.out, wire.JSON, n.Group, n.ClientID, n.SenderType, n.SenderName)
+		s.content("typing", 0, func(dst []byte) []byte {
+			return wire.AppendTyping(dst, wire.JSON, n.Group, n.ClientID, n.SenderType, n.SenderName)
+		})
 	case push.NoticeTokenExpiring:
 		s.event("token_expiring")
 		s.out = wire.AppendTokenExpiring(s.out, wire.JSON, n.ExpiresInMilli)

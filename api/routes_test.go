@@ -109,7 +109,6 @@ func TestPushRefusesByField(t *testing.T) {
 		{`{"to":{"client":"a"},"topic":"` + long + `"}`, push.CodeInvalidField, "topic"},
 		{`{"to":{"client":"a"},"topic":"a\u0000"}`, push.CodeInvalidField, "topic"},
 		{`{"to":{"client":"a"},"store":"sometimes"}`, push.CodeInvalidField, "store"},
-		{`{"to":{"client":"a"},"store":"never","seal":"crt"}`, push.CodeInvalidField, "seal"},
 		{`{"to":{"client":"a"},"data":1,"data_base64":"AA=="}`, push.CodeInvalidField, "data"},
 		{`{"to":{"client":"a"},"data_base64":"A"}`, push.CodeInvalidField, "data_base64"},
 		{`{"to":{"client":"a"},"not_before":"tomorrow"}`, push.CodeInvalidField, "RFC 3339"},

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/sunzi-push/sunzi/push"
@@ -38,6 +39,73 @@ func TestSealedEvents(t *testing.T) {
 		session.Live(&push.Message{Sealed: &push.Sealed{Head: []byte("CB-cover")}})
 	}
 	frame("CB-cover", "")
+}
+
+// Whatever has content comes sealed for the stream where it seals.
+func TestAStreamThatSealsIsToldEverythingSealed(t *testing.T) {
+	s := newServer(t)
+	s.world.public = bytes.Repeat([]byte{0xfb}, 32)
+	base, raw := s.serveStreams()
+	a := push.ClientKey{ID: "a"}
+	s.world.commit(a, `"in clear"`)
+	s.world.mu.Lock()
+	s.world.boxes[a].items = append(s.world.boxes[a].items, push.Item{Seq: 2, To: 2, Reason: push.GapExpired})
+	s.world.mu.Unlock()
+	r := openStream(t, base+"/v1/events?seal=crt&seal_held=1", raw)
+	r.want("welcome")
+	inc := s.world.boxes[a].incarnation
+	next := byte('0')
+	told := func(kind, id string) {
+		t.Helper()
+		e := r.want("sealed")
+		got, err := base64.StdEncoding.DecodeString(e.data)
+		if !strings.HasPrefix(string(got), "CBs"+string(next)+`{"type":"`+kind+`"`) || err != nil || e.id != id {
+			t.Errorf("%q, id %q, %v; want a %s, id %q", got, e.id, err, kind, id)
+		}
+		next++
+	}
+	told("message", "1-"+inc)
+	told("gap", "2-"+inc)
+	r.want("replay_complete")
+	live := &push.Message{ID: 9, Body: push.BuildBody(push.BodyFields{ID: 9, Topic: "t"})}
+	for _, session := range s.world.Of(a) {
+		required := &push.Message{ID: 9, Body: live.Body, Require: push.SealAEAD}
+		if session.Info().Seal != push.SealCRT || session.Live(required) || !session.Live(live) {
+			t.Error("a stream of kind crt takes other live messages than it should")
+		}
+		required.Require = push.SealCRT
+		session.Live(required)
+		session.Notify(push.Notice{Kind: push.NoticeTombstone, PushID: 1, Seq: 1})
+		session.Notify(push.Notice{Kind: push.NoticeMemberJoined, Group: "g", ClientID: "b"})
+		session.Notify(push.Notice{Kind: push.NoticeMemberLeft, Group: "g", ClientID: "b"})
+		session.Notify(push.Notice{Kind: push.NoticeTyping, Group: "g", ClientID: "b"})
+		session.Notify(push.Notice{Kind: push.NoticeTokenExpiring, ExpiresInMilli: 5})
+	}
+	for _, kind := range []string{"message", "message", "tombstone", "member_joined", "member_left", "typing"} {
+		told(kind, "")
+	}
+	r.want("token_expiring")
+}
+
+// A stream of a client that asks for sealing and has no keys ends: a handshake
+// needs a WebSocket. Nothing with content is sent before that is known.
+func TestAStreamWithoutKeysEnds(t *testing.T) {
+	s := newServer(t)
+	s.world.public = bytes.Repeat([]byte{0xfb}, 32)
+	base, raw := s.serveStreams()
+	s.world.commit(push.ClientKey{ID: "a"}, `"in clear"`)
+	openStream(t, base+"/v1/events?seal=crt", raw).ends(push.CloseHelloTimeout)
+
+	st := &stream{a: &api{cfg: DefaultConfig()}, wake: make(chan struct{}, 1), hello: push.Hello{Seal: push.SealCRT}}
+	if st.Live(&push.Message{Require: push.SealCRT}) {
+		t.Error("a stream takes what has to be sealed before it seals")
+	}
+	st.Live(&push.Message{Body: []byte("{}")})
+	st.Notify(push.Notice{Kind: push.NoticeTyping, Group: "g"})
+	st.deliver()
+	if len(st.out) > 0 {
+		t.Errorf("%q was sent", st.out)
+	}
 }
 
 // A stream that can't be of use to a client that seals ends, and takes nothing

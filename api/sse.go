@@ -38,9 +38,10 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("refresh-token", adm.Refreshed)
 	}
 	s := newStream(a, w, r, adm)
+	s.hello = hello
 	s.generation = a.deps.Sessions.Attach(adm.Client, s)
 	defer a.deps.Sessions.Detach(adm.Client, s)
-	s.run(r.Context(), hello)
+	s.run(r.Context())
 	return nil
 }
 

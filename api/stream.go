@@ -28,6 +28,7 @@ type stream struct {
 	connected time.Time
 	w         http.ResponseWriter
 	rc        *http.ResponseController
+	hello     push.Hello
 	wake      chan struct{} // one token; never closed
 	opened    chan opened   // one answer each, so that done never blocks;
 	fetched   chan fetched  // never closed
@@ -37,10 +38,11 @@ type stream struct {
 	feed        push.Feed
 	out         []byte // events not yet handed to the connection
 	incarnation string
-	hello       push.Hello
-	err         error             // of the connection: nothing more can be written
-	epochs      map[uint64]uint32 // by channel, the epoch whose secret was sent last
+	sealer      push.SessionSealer // of what has content; nil: it goes in clear
+	err         error              // of the connection: nothing more can be written
+	epochs      map[uint64]uint32  // by channel, the epoch whose secret was sent last
 
+	sealing  atomic.Bool  // sealer is there
 	over     atomic.Bool  // run has ended
 	lastSent atomic.Int64 // unix ms
 	waiting  atomic.Int64 // bytes in out
@@ -85,11 +87,10 @@ func newStream(a *api, w http.ResponseWriter, r *http.Request, adm push.Admissio
 
 // run serves the stream until the client is gone, the session is closed, its
 // token ends or the server drains.
-func (s *stream) run(ctx context.Context, hello push.Hello) {
+func (s *stream) run(ctx context.Context) {
 	defer s.over.Store(true)
-	s.hello = hello
 	s.head()
-	s.a.deps.Backend.Open(s.adm.Identity, hello, func(o push.Opened, err error) { s.opened <- opened{o, err} })
+	s.a.deps.Backend.Open(s.adm.Identity, s.hello, func(o push.Opened, err error) { s.opened <- opened{o, err} })
 
 	// The first beat comes early by chance, so that streams that were opened
 	// together do not stay in step.
@@ -169,8 +170,16 @@ func (s *stream) open(o opened) {
 		s.Close(no.Code, no.Reason)
 		return
 	}
+	if o.Public != nil && o.Session == nil {
+		s.Close(push.CloseHelloTimeout, "this client has no sealing keys: make a handshake on a WebSocket, and say seal_held")
+		return
+	}
 	s.incarnation = o.Incarnation
 	s.welcome(o.Opened, s.hello.Seal)
+	if o.Session != nil {
+		s.sealer = o.Session
+		s.sealing.Store(true)
+	}
 	s.feed.Open(s, o.Start, o.Head)
 }
 
@@ -200,6 +209,8 @@ func (s *stream) deliver() {
 	s.mu.Unlock()
 	for _, q := range queue {
 		switch {
+		case q.m == nil && s.unready(): // about what was not sent yet
+		case q.seq == 0 && q.m != nil && s.unready(): // posted without a look at unready
 		case q.m == nil:
 			s.notice(q.notice)
 		case q.seq == 0 && q.m.Sealed != nil && !s.feed.Live(): // a cover, or as good as one: never stored
@@ -254,8 +265,24 @@ func (s *stream) Offer(m *push.Message, seq uint64) {
 	}
 }
 
-// Live hands over a store=never message; false where the queue is full.
+// unready reports whether the client asks for sealing, and it is not known yet
+// what seals for it.
+func (s *stream) unready() bool { return s.incarnation == "" && s.hello.Seal != "" }
+
+// seals is how what the stream sends is sealed; empty: it is not, or not yet.
+func (s *stream) seals() push.SealMode {
+	if s.sealing.Load() {
+		return s.hello.Seal
+	}
+	return ""
+}
+
+// Live hands over a store=never message; false where the queue is full, or the
+// stream does not seal as it requires.
 func (s *stream) Live(m *push.Message) bool {
+	if !m.Require.Allows(s.seals()) {
+		return false
+	}
 	return s.enqueue(queued{m: m}, s.a.cfg.SSE.Queue)
 }
 
@@ -312,6 +339,7 @@ func (s *stream) Info() push.SessionInfo {
 	i := push.SessionInfo{
 		Client: s.adm.Client, ID: s.id, Transport: "sse", Remote: s.remote, Connected: s.connected,
 		TokenID: s.adm.TokenID, TokenIssued: s.adm.TokenIssued, Outbound: int(s.waiting.Load()),
+		Seal: s.seals(),
 	}
 	if ms := s.lastSent.Load(); ms != 0 {
 		i.LastMessage = time.UnixMilli(ms)

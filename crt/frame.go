@@ -34,9 +34,10 @@ const (
 	Channel
 	Down
 	Up
+	Session
 )
 
-var modeNames = [...]string{"", "direct", "envelope", "rekey", "channel", "down", "up"}
+var modeNames = [...]string{"", "direct", "envelope", "rekey", "channel", "down", "up", "session"}
 
 func (m Mode) String() string {
 	if m == 0 || int(m) >= len(modeNames) {
@@ -52,7 +53,7 @@ func (m Mode) slotted() bool { return m >= Direct && m <= Rekey }
 type Header struct {
 	Mode      Mode
 	Shard     uint64 // of a channel frame the channel
-	Period    uint32 // of a channel frame the epoch
+	Period    uint32 // of a channel frame the epoch, of a session frame the generation
 	Batch     uint64
 	Sealer    [8]byte
 	Slots     uint16
@@ -142,7 +143,7 @@ func parseHeader(b []byte) (h Header, err error) {
 
 func (h *Header) check(zero bool) error {
 	switch {
-	case h.Mode < Direct || h.Mode > Up:
+	case h.Mode < Direct || h.Mode > Session:
 		return fmt.Errorf("crt: a frame of %v", h.Mode)
 	case !zero:
 		return errors.New("crt: reserved bytes of the header are not zero")

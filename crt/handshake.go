@@ -92,7 +92,7 @@ func parseGrant(kind Kind, b []byte) (g Grant, err error) {
 }
 
 // secrets are what both sides derive from a handshake.
-type secrets struct{ welcome, confirm, chain, up [KeySize]byte }
+type secrets struct{ welcome, confirm, chain, up, session [KeySize]byte }
 
 // transcript is th of section 3; welcome is without the sealed grant.
 func transcript(hello, welcome, static []byte) []byte {
@@ -109,6 +109,7 @@ func agree(ss, th []byte) secrets {
 		derive(ss, th, "CRT-BE/1 confirm"),
 		derive(ss, th, "CRT-BE/1 chain"),
 		derive(ss, th, "CRT-BE/1 up chain"),
+		derive(ss, th, "CRT-BE/1 session chain"),
 	}
 }
 
@@ -200,7 +201,7 @@ func (h *ClientHandshake) Finish(welcome []byte) (*Keys, []byte, error) {
 		return nil, nil, err
 	}
 	k := newKeys(h.who, g, s.chain)
-	k.up = s.up
+	k.up, k.session = s.up, s.session
 	return k, s.confirmation(welcome), nil
 }
 

@@ -82,6 +82,7 @@ func (id *Identity) Check(h Hello) error {
 type Pending struct {
 	chain   Chain
 	up      [KeySize]byte
+	session [KeySize]byte
 	confirm []byte
 }
 
@@ -114,7 +115,7 @@ func (id *Identity) Answer(h Hello, g Grant, random io.Reader) ([]byte, *Pending
 	s := agree(ss, th)
 	var nonce [12]byte // the key is of this handshake alone
 	welcome = aead(s.welcome).Seal(welcome, nonce[:], g.append(nil), th)
-	return welcome, &Pending{Chain{g.Period, s.chain}, s.up, s.confirmation(welcome)}, nil
+	return welcome, &Pending{Chain{g.Period, s.chain}, s.up, s.session, s.confirmation(welcome)}, nil
 }
 
 func (id *Identity) shared(h Hello, key *ecdh.PrivateKey) ([]byte, error) {
@@ -135,6 +136,10 @@ func (id *Identity) shared(h Hello, key *ecdh.PrivateKey) ([]byte, error) {
 
 // Up is what a [Receiver] opens with, once the client has confirmed.
 func (p *Pending) Up() [KeySize]byte { return p.up }
+
+// Session is what a [Sender] of the client's sessions seals with, once it has
+// confirmed.
+func (p *Pending) Session() [KeySize]byte { return p.session }
 
 // Confirm takes SEAL_CONFIRM, and answers the client's chain.
 func (p *Pending) Confirm(b []byte) (Chain, error) {

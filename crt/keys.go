@@ -94,6 +94,7 @@ const (
 	domainChannel = 2
 	domainDown    = 3
 	domainUp      = 4
+	domainSession = 5
 )
 
 func putNonce(n *[12]byte, batch uint64, lane, domain uint16) {

@@ -14,6 +14,7 @@ type Keys struct {
 	last    Chain // the one used last; of no later period than chain: none
 	stepped uint64
 	up      [KeySize]byte
+	session [KeySize]byte
 	slots   map[keyID]*slotOpener
 	scratch openScratch
 }
@@ -58,6 +59,13 @@ func (k *Keys) Chain() Chain { return k.chain }
 // none unless [Keys.RestoreUp] was called.
 func (k *Keys) Up() Chain { return Chain{k.grant.Period, k.up} }
 
+// Session is what a [Receiver] of the client's sessions opens with, to be kept
+// with the rest.
+func (k *Keys) Session() [KeySize]byte { return k.session }
+
+// RestoreSession puts it back into keys that were kept.
+func (k *Keys) RestoreSession(key [KeySize]byte) { k.session = key }
+
 // RestoreUp gives back what Up answered.
 func (k *Keys) RestoreUp(up [KeySize]byte) { k.up = up }
 
@@ -86,6 +94,7 @@ func (k *Keys) Wipe() {
 	k.chain.Wipe()
 	k.last = Chain{}
 	clear(k.up[:])
+	clear(k.session[:])
 	clear(k.slots)
 	k.grant.Modulus = nil
 }

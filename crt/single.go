@@ -1,17 +1,22 @@
 package crt
 
-// Frames without slots: channel (one ciphertext for all members), down and up
-// (one client's). Their body is sealed under a key that only a sealer, or a
+// Frames without slots: channel (one ciphertext for all members), down, up and
+// session (one client's). Their body is sealed under a key that only a sealer, or a
 // sender, uses, with its batch numbers as nonces.
 
 import (
+	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 )
 
-// sealSingle makes a frame whose body's additional data is frame[0:44] and more.
 func sealSingle(h Header, key [KeySize]byte, domain uint16, text, more []byte) ([]byte, error) {
+	return sealUnder(h, aead(key), domain, text, more)
+}
+
+// sealUnder makes a frame whose body's additional data is frame[0:44] and more.
+func sealUnder(h Header, c cipher.AEAD, domain uint16, text, more []byte) ([]byte, error) {
 	if len(text) > MaxBody-tagSize {
 		return nil, fmt.Errorf("crt: a body of %d bytes, above %d", len(text), MaxBody-tagSize)
 	}
@@ -20,16 +25,20 @@ func sealSingle(h Header, key [KeySize]byte, domain uint16, text, more []byte) (
 	h.put((*[HeaderSize]byte)(frame))
 	var nonce [12]byte
 	putNonce(&nonce, h.Batch, h.Lane, domain)
-	frame = aead(key).Seal(frame, nonce[:], text, append(frame[:44:44], more...))
+	frame = c.Seal(frame, nonce[:], text, append(frame[:44:44], more...))
 	h.BodyHash = sha256.Sum256(frame[HeaderSize:])
 	h.put((*[HeaderSize]byte)(frame))
 	return frame, nil
 }
 
 func openSingle(f *Frame, key [KeySize]byte, domain uint16, more []byte) ([]byte, error) {
+	return openUnder(f, aead(key), domain, more)
+}
+
+func openUnder(f *Frame, c cipher.AEAD, domain uint16, more []byte) ([]byte, error) {
 	var nonce [12]byte
 	putNonce(&nonce, f.Batch, f.Lane, domain)
-	text, err := aead(key).Open(nil, nonce[:], f.Body, append(f.Head[:44:44], more...))
+	text, err := c.Open(nil, nonce[:], f.Body, append(f.Head[:44:44], more...))
 	if err != nil {
 		return nil, ErrOpen
 	}

@@ -1,11 +1,15 @@
 package crt
 
 import (
+	"crypto/cipher"
 	"encoding/base64"
 	"errors"
 )
 
-// Format is how the text inside an up frame is encoded (section 5.6).
+// Frames of one connection, in order: what a client of kind aead sends (section
+// 5.6), and what one session of a client is sent (section 5.7).
+
+// Format is how the text inside such a frame is encoded (section 5.6).
 type Format uint8
 
 // The formats.
@@ -14,54 +18,92 @@ const (
 	MsgPack Format = 2
 )
 
-// Sender seals what a client of kind aead sends on one connection. It is not
-// safe for concurrent use: the receiver takes frames in order.
+// way is the direction that frames of a connection go.
+type way struct {
+	mode   Mode
+	domain uint16
+	info   string
+}
+
+var (
+	upward  = way{Up, domainUp, "CRT-BE/1 up"}
+	session = way{Session, domainSession, "CRT-BE/1 session"}
+)
+
+func (w *way) cipher(c *Chain, sender [8]byte, who Who) cipher.AEAD {
+	return aead(derive(c.Key[:], nil, w.info, sender[:], who[:]))
+}
+
+// Sender seals what goes one way on one connection. It is not safe for concurrent
+// use: the receiver takes frames in order.
 type Sender struct {
-	sealer *Sealer
+	way    *way
 	who    Who
 	chain  Chain
+	sealer *Sealer // nil, as is cipher, until there is something to seal
+	cipher cipher.AEAD
 }
 
-// NewSender makes a sender for one connection; c is what [Keys.Up] answered.
-func NewSender(who Who, c Chain) *Sender { return &Sender{NewSealer(), who, c} }
+// NewSender makes a sender for one connection of a client; c is what [Keys.Up]
+// answered.
+func NewSender(who Who, c Chain) *Sender { return &Sender{way: &upward, who: who, chain: c} }
 
-// Seal seals one message of the WebSocket protocol.
+// NewSessionSender makes the server's sender for one session of a client (section
+// 5.7), under the key of [Pending.Session] for that generation.
+func NewSessionSender(who Who, generation uint32, key [KeySize]byte) *Sender {
+	return &Sender{way: &session, who: who, chain: Chain{generation, key}}
+}
+
+// Seal seals one message of the WebSocket protocol, at most [MaxBody] less 17
+// bytes. It keeps nothing of text.
 func (s *Sender) Seal(format Format, text []byte) ([]byte, error) {
-	h := Header{Mode: Up, Period: s.chain.Period, Batch: s.sealer.take(), Sealer: s.sealer.id}
-	key := derive(s.chain.Key[:], nil, "CRT-BE/1 up", h.Sealer[:], s.who[:])
-	return sealSingle(h, key, domainUp, append([]byte{byte(format)}, text...), s.who[:])
+	if s.sealer == nil {
+		s.sealer = NewSealer()
+	}
+	if s.cipher == nil {
+		s.cipher = s.way.cipher(&s.chain, s.sealer.id, s.who)
+	}
+	h := Header{Mode: s.way.mode, Period: s.chain.Period, Batch: s.sealer.take(), Sealer: s.sealer.id}
+	return sealUnder(h, s.cipher, s.way.domain, append([]byte{byte(format)}, text...), s.who[:])
 }
 
-// Receiver opens what a client of kind aead sends on one connection, each frame
-// once and in order. Not safe for concurrent use.
+// Receiver opens what comes one way on one connection, each frame once and in
+// order. Not safe for concurrent use.
 type Receiver struct {
+	way    *way
 	who    Who
 	chain  Chain
 	sender [8]byte
-	key    [KeySize]byte
-	known  bool
+	cipher cipher.AEAD // of the sender; nil until the first frame has opened
 	next   uint64
 }
 
 // NewReceiver makes a receiver for one connection of the client; c has the key of
 // [Pending.Up], and the key period at which its keys begin.
-func NewReceiver(who Who, c Chain) *Receiver { return &Receiver{who: who, chain: c} }
+func NewReceiver(who Who, c Chain) *Receiver { return &Receiver{way: &upward, who: who, chain: c} }
+
+// NewSessionReceiver makes a client's receiver for one connection (section 5.7);
+// key is what [Keys.Session] answered for that generation.
+func NewSessionReceiver(who Who, generation uint32, key [KeySize]byte) *Receiver {
+	return &Receiver{way: &session, who: who, chain: Chain{generation, key}}
+}
 
 // Open opens the next frame. After an error nothing of the connection can be
 // trusted: close it.
 func (r *Receiver) Open(frame []byte) (Format, []byte, error) {
 	f, err := ParseFrame(frame)
-	if err != nil || f.Mode != Up || f.Period != r.chain.Period || f.Batch != r.next || r.known && f.Sealer != r.sender {
+	if err != nil || f.Mode != r.way.mode || f.Period != r.chain.Period || f.Batch != r.next || r.cipher != nil && f.Sealer != r.sender {
 		return 0, nil, ErrOpen
 	}
-	if !r.known {
-		r.key = derive(r.chain.Key[:], nil, "CRT-BE/1 up", f.Sealer[:], r.who[:])
+	c := r.cipher
+	if c == nil {
+		c = r.way.cipher(&r.chain, f.Sealer, r.who)
 	}
-	text, err := openSingle(&f, r.key, domainUp, r.who[:])
+	text, err := openUnder(&f, c, r.way.domain, r.who[:])
 	if err != nil || len(text) == 0 || Format(text[0]) != JSON && Format(text[0]) != MsgPack {
 		return 0, nil, ErrOpen
 	}
-	r.sender, r.known = f.Sealer, true
+	r.sender, r.cipher = f.Sealer, c
 	r.next++
 	return Format(text[0]), text[1:], nil
 }

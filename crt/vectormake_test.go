@@ -236,6 +236,7 @@ func handshakeVectors(t *testing.T) []*vector {
 			Name: name, About: about, Kind: "handshake", Suite: int(suite), Mode: int(kind), Realm: "bank", ID: "alice",
 			Server: hex.EncodeToString(id.Public()), Random: hex.EncodeToString(random), Hello: hex.EncodeToString(hello),
 			Welcome: hex.EncodeToString(welcome), Confirm: hex.EncodeToString(confirm), Chain: g.Chain, Grant: &g, Up: hex.EncodeToString(keys.up[:]),
+			Session: hex.EncodeToString(keys.session[:]),
 		}
 		g.Who, g.Chain = "", ""
 		return v
@@ -248,7 +249,7 @@ func handshakeVectors(t *testing.T) []*vector {
 	spoil := func(name, why string, change func(welcome []byte) []byte) {
 		v := make1(name, "suite 1", X25519, KindCRT)
 		v.Welcome = hex.EncodeToString(change(unhex(t, v.Welcome)))
-		v.Grant, v.Confirm, v.Chain, v.Up, v.Error = nil, "", "", "", why
+		v.Grant, v.Confirm, v.Chain, v.Up, v.Session, v.Error = nil, "", "", "", "", why
 		all = append(all, v)
 	}
 	spoil("handshake-version", "version 2", func(b []byte) []byte { b[0] = 2; return b })
@@ -265,7 +266,7 @@ func handshakeVectors(t *testing.T) []*vector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.Welcome, v.Grant, v.Confirm, v.Chain, v.Up, v.Error = hex.EncodeToString(welcome), nil, "", "", "", "not the pinned server"
+	v.Welcome, v.Grant, v.Confirm, v.Chain, v.Up, v.Session, v.Error = hex.EncodeToString(welcome), nil, "", "", "", "", "not the pinned server"
 	return append(all, v)
 }
 
@@ -275,7 +276,7 @@ func otherVectors(t *testing.T) []*vector {
 	s := NewSender(who, chain)
 	up := &vector{
 		Name: "up", About: "what a client of mode aead sends on one connection", Kind: "up",
-		Who: hex.EncodeToString(who[:]), Period: 6, Chain: hex.EncodeToString(chain.Key[:]), Sender: hex.EncodeToString(s.sealer.id[:]),
+		Who: hex.EncodeToString(who[:]), Period: 6, Chain: hex.EncodeToString(chain.Key[:]),
 	}
 	for _, m := range []vectorUp{{1, `{"type":"ping"}`, ""}, {2, "\x81\xa4type\xa4ping", ""}, {1, `{"type":"ack","seq":"1"}`, ""}} {
 		if m.Format == 2 {
@@ -288,6 +289,7 @@ func otherVectors(t *testing.T) []*vector {
 		m.Frame = hex.EncodeToString(f)
 		up.Messages = append(up.Messages, m)
 	}
+	up.Sender = hex.EncodeToString(s.sealer.id[:])
 	all := []*vector{up}
 	for name, s := range map[string]string{
 		"padded": "+/8AAQ==", "url": "-_8AAQ", "half-padded": "+/8AAQ=", "spaced": " +/8A\nAQ== ", "foreign": "+/8é A世AQ",

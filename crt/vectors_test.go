@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write testdata/vectors anew")
 type vector struct {
 	Name  string `json:"name"`
 	About string `json:"about"`
-	Kind  string `json:"kind"`            // open, handshake, up, text or who
+	Kind  string `json:"kind"`            // open, handshake, up, session, text or who
 	Error string `json:"error,omitempty"` // why it has to be refused
 
 	// open
@@ -44,8 +44,10 @@ type vector struct {
 	Confirm string      `json:"confirm,omitempty"`
 	Grant   *vectorKeys `json:"grant,omitempty"`
 	Up      string      `json:"up,omitempty"`
+	Session string      `json:"session,omitempty"`
 
-	// up
+	// up, session (which has a generation for a period; with an error the last
+	// message is to be refused)
 	Sender   string     `json:"sender,omitempty"`
 	Period   uint32     `json:"period,omitempty"`
 	Chain    string     `json:"chain,omitempty"` // handshake: what it ends in
@@ -114,7 +116,7 @@ func TestVectors(t *testing.T) {
 		if v.Error != "" {
 			refused++
 		}
-		check := map[string]func(*testing.T, *vector){"open": checkOpen, "handshake": checkHandshake, "up": checkUp, "text": checkText, "who": checkWho}[v.Kind]
+		check := map[string]func(*testing.T, *vector){"open": checkOpen, "handshake": checkHandshake, "up": checkUp, "session": checkSession, "text": checkText, "who": checkWho}[v.Kind]
 		if check == nil || v.Name+".json" != filepath.Base(name) {
 			t.Fatalf("%s: kind %q, name %q", name, v.Kind, v.Name)
 		}
@@ -211,7 +213,7 @@ func checkHandshake(t *testing.T, v *vector) {
 	}
 	g, chain := keys.Grant(), keys.Chain()
 	if hex.EncodeToString(confirm) != v.Confirm || hex.EncodeToString(chain.Key[:]) != v.Chain || chain.Period != v.Grant.Period ||
-		hex.EncodeToString(keys.up[:]) != v.Up {
+		hex.EncodeToString(keys.up[:]) != v.Up || hex.EncodeToString(keys.session[:]) != v.Session {
 		t.Errorf("confirmed with %x, chain %x at %d", confirm, chain.Key, chain.Period)
 	}
 	if (g.Modulus == nil) != (want.Modulus == nil) || g.Modulus != nil && !g.Modulus.Equal(want.Modulus) {
@@ -227,6 +229,7 @@ func checkUp(t *testing.T, v *vector) {
 	chain := Chain{v.Period, [KeySize]byte(unhex(t, v.Chain))}
 	who := Who(unhex(t, v.Who))
 	s, r := NewSender(who, chain), NewReceiver(who, chain)
+	s.sealer = NewSealer()
 	s.sealer.id = [8]byte(unhex(t, v.Sender))
 	for _, m := range v.Messages {
 		f, err := s.Seal(Format(m.Format), []byte(m.Text))
@@ -259,7 +262,7 @@ func writeVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := make(map[string]bool)
-	for _, v := range slices.Concat(openVectors(t), refusedVectors(t), handshakeVectors(t), otherVectors(t)) {
+	for _, v := range slices.Concat(openVectors(t), refusedVectors(t), handshakeVectors(t), otherVectors(t), sessionVectors(t)) {
 		if seen[v.Name] || strings.ContainsAny(v.Name, " /") {
 			t.Fatalf("the name %q", v.Name)
 		}

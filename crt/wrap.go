@@ -49,6 +49,7 @@ const (
 	LabelChain   = "CRT-BE/1 chain"
 	LabelChannel = "CRT-BE/1 channel"
 	LabelBody    = "CRT-BE/1 body"
+	LabelLive    = "CRT-BE/1 live" // a body on its way to another node
 	LabelStore   = "CRT-BE/1 store"
 )
 

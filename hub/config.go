@@ -26,6 +26,9 @@ type Config struct {
 	// HelloWait is how long a client may take to say hello before it is
 	// served from the server's cursor.
 	HelloWait time.Duration
+	// SealWait is how long a client that asks for sealing may take to make keys;
+	// nothing with content is sent to it before, so that what is pushed waits.
+	SealWait time.Duration
 	// IdleTimeout closes a connection on which nothing but heartbeats
 	// passed for so long. Zero is never.
 	IdleTimeout time.Duration
@@ -98,6 +101,7 @@ func DefaultConfig() Config {
 		Heartbeat:      25 * time.Second,
 		PongWait:       10 * time.Second,
 		HelloWait:      time.Second,
+		SealWait:       30 * time.Second,
 		ExpiryWarning:  60 * time.Second,
 		UpgradeTimeout: 5 * time.Second,
 		MessageTimeout: 30 * time.Second,
@@ -131,7 +135,8 @@ func (c Config) Validate() error {
 		least time.Duration
 	}{
 		{"Heartbeat", c.Heartbeat, time.Millisecond}, {"PongWait", c.PongWait, time.Millisecond},
-		{"HelloWait", c.HelloWait, time.Millisecond}, {"IdleTimeout", c.IdleTimeout, 0},
+		{"HelloWait", c.HelloWait, time.Millisecond}, {"SealWait", c.SealWait, time.Millisecond},
+		{"IdleTimeout", c.IdleTimeout, 0},
 		{"ExpiryWarning", c.ExpiryWarning, 0}, {"UpgradeTimeout", c.UpgradeTimeout, time.Millisecond},
 		{"MessageTimeout", c.MessageTimeout, time.Millisecond}, {"WriteTimeout", c.WriteTimeout, time.Millisecond},
 		{"CloseTimeout", c.CloseTimeout, time.Millisecond}, {"Drain", c.Drain, 0}, {"ComeBack", c.ComeBack, 0},
@@ -181,7 +186,7 @@ func (c Config) loops() int {
 // tick is how often a loop looks at the deadlines that run: an eighth of the
 // shortest, within 2 and 100 ms.
 func (c Config) tick() time.Duration {
-	t := min(c.Heartbeat, c.PongWait, c.HelloWait, c.MessageTimeout, c.WriteTimeout, c.CloseTimeout)
+	t := min(c.Heartbeat, c.PongWait, c.HelloWait, c.SealWait, c.MessageTimeout, c.WriteTimeout, c.CloseTimeout)
 	if c.IdleTimeout > 0 {
 		t = min(t, c.IdleTimeout)
 	}

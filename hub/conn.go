@@ -26,9 +26,11 @@ const (
 
 // State bits that other goroutines read.
 const (
-	stateOpen uint32 = 1 << iota // welcome was sent
+	stateOpen uint32 = 1 << iota // welcome was sent, and the feed has begun
 	stateFull                    // the outbound limit is reached
 	stateGone                    // closing or closed
+	stateCRT                     // what is sent is sealed, under keys of kind crt
+	stateAEAD                    // the same, of kind aead
 )
 
 // Flags of a connection, owned by its loop.
@@ -80,7 +82,7 @@ type conn struct {
 	rare   *rare         // nil mostly
 	quota  int64         // of inbound messages: theoretical arrival time, ns of the loop's clock
 
-	phaseAt uint32 // deadlines, hub.now; zero: none. Of hello, of closing
+	phaseAt uint32 // deadlines, hub.now; zero: none. Of hello, of sealing keys, of closing
 	frameAt uint32 // of a started frame or message
 	stallAt uint32 // of a write that makes no progress
 	pongAt  uint32 // of an answer to our ping

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -104,6 +105,9 @@ func (o *office) Open(id push.Identity, h push.Hello, done func(push.Opened, err
 		r.Refusal = o.refusals[id.Client]
 		if o.public != nil && (h.Seal == push.SealCRT || h.Seal == push.SealAEAD) {
 			r.Public, r.SealGeneration = o.public, 7
+			if slices.Contains(h.Held, 7) {
+				r.Session = &officeSealer{generation: 7}
+			}
 		}
 		if h.Cursor != nil {
 			r.Start = min(*h.Cursor, r.Head)
@@ -181,14 +185,24 @@ func (o *office) SealHello(id push.Identity, hello []byte, done func([]byte, pus
 	})
 }
 
-func (o *office) SealConfirm(_ push.Identity, h push.Handshake, confirm []byte, done func(uint32, error)) {
+func (o *office) SealConfirm(_ push.Identity, h push.Handshake, confirm []byte, done func(push.Completed, error)) {
 	o.wg.Go(func() {
 		if h != string(confirm) {
-			done(0, push.Errorf(push.CodeInvalidField, "the handshake failed"))
+			done(push.Completed{}, push.Errorf(push.CodeInvalidField, "the handshake failed"))
 			return
 		}
-		done(8, nil)
+		done(push.Completed{Generation: 8, Mode: push.SealCRT, Session: &officeSealer{generation: 8}}, nil)
 	})
+}
+
+// officeSealer seals as "CB", the generation and a number that counts from 0,
+// before the text.
+type officeSealer struct{ generation, next byte }
+
+func (s *officeSealer) Seal(text []byte, _ bool) ([]byte, error) {
+	b := append([]byte{'C', 'B', '0' + s.generation, '0' + s.next}, text...)
+	s.next++
+	return b, nil
 }
 
 // officeUnsealer opens "CB" and a number that counts from 0, before JSON.

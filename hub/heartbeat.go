@@ -71,6 +71,8 @@ func (c *conn) check() {
 		}
 	case c.phase == phaseHello && l.due(c.phaseAt):
 		c.silent()
+	case c.phase == phaseOpen && l.due(c.phaseAt):
+		c.shut(push.CloseHelloTimeout, "no sealing keys were made in time")
 	case l.due(c.frameAt) && !c.stopped():
 		c.shut(push.CloseMessageTimeout, "a started message was not finished in time")
 	case l.due(c.stallAt):

@@ -74,7 +74,7 @@ type Backend interface {
 	// SealHello begins a handshake for sealing keys, SealConfirm completes it.
 	// Errors are *push.Error.
 	SealHello(id push.Identity, hello []byte, done func(welcome []byte, h push.Handshake, err error))
-	SealConfirm(id push.Identity, h push.Handshake, confirm []byte, done func(generation uint32, err error))
+	SealConfirm(id push.Identity, h push.Handshake, confirm []byte, done func(push.Completed, error))
 	// Unsealer makes what opens the client's sealed messages.
 	Unsealer(id push.Identity, done func(push.Unsealer, error))
 	// DecodeText answers the sealed message that came as text, nil for what is

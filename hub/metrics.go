@@ -25,7 +25,7 @@ type counters struct {
 	slowCloses, rateStops    atomic.Uint64
 	malformed, fetches       atomic.Uint64
 	replays, replayed, ended atomic.Uint64 // started; messages; complete
-	sealed, covers           atomic.Uint64 // frames with a place, and without
+	sealed, covers, session  atomic.Uint64 // frames with a place, without, and for one session alone
 
 	in     [typeCount]atomic.Uint64
 	out    [typeCount]atomic.Uint64
@@ -46,10 +46,11 @@ const (
 	dropFull                        // the outbound limit is reached
 	dropBusy                        // the loop is far behind
 	dropEncoding                    // the body can't be encoded
+	dropUnsealed                    // it has to be sealed, and the session does not seal so
 	dropCount
 )
 
-var dropNames = [dropCount]string{"gone", "not_open", "replaying", "full", "busy", "encoding"}
+var dropNames = [dropCount]string{"gone", "not_open", "replaying", "full", "busy", "encoding", "unsealed"}
 
 // closer says who ended a connection.
 type closer uint8
@@ -186,9 +187,10 @@ func (m *metrics) messageRows() {
 	}
 	m.counter(desc("sunzi_replayed_messages_total", "Messages sent as replay, of all sent."),
 		func(c *counters) uint64 { return c.replayed.Load() })
-	sealed := desc("sunzi_sealed_frames_total", "Sealed frames sent, of all messages: of a mailbox, or without a place (covers, and what was never stored).", "place")
+	sealed := desc("sunzi_sealed_frames_total", "Sealed frames sent, of all messages: of a mailbox, for one session alone (what was not stored sealed), or without a place (covers).", "place")
 	m.counter(sealed, func(c *counters) uint64 { return c.sealed.Load() }, "mailbox")
 	m.counter(sealed, func(c *counters) uint64 { return c.covers.Load() }, "none")
+	m.counter(sealed, func(c *counters) uint64 { return c.session.Load() }, "session")
 	replays := desc("sunzi_replays_total", "Replays by what they came to.", "state")
 	m.counter(replays, func(c *counters) uint64 { return c.replays.Load() }, "started")
 	m.counter(replays, func(c *counters) uint64 { return c.ended.Load() }, "complete")

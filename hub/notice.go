@@ -11,8 +11,11 @@ import (
 // live sends a store=never message, or drops it.
 func (c *conn) live(m *push.Message) {
 	switch {
-	case c.phase != phaseOpen:
+	case c.phase != phaseOpen || c.held():
 		c.loop.count.drops[dropNotOpen].Add(1)
+		return
+	case !seals(c.state.Load(), m.Require): // other keys since it was posted
+		c.loop.count.drops[dropUnsealed].Add(1)
 		return
 	case m.Sealed != nil && !c.feed.Live(): // a cover, as far as the hub can tell: it can wait for the next
 		c.loop.count.drops[dropReplaying].Add(1)
@@ -31,13 +34,18 @@ func (c *conn) live(m *push.Message) {
 		c.loop.hub.log.Error("message can't be encoded", "push", m.ID, "err", err)
 		return
 	}
+	if c.tooLong(wire.Head{}, tail) {
+		c.loop.count.drops[dropEncoding].Add(1)
+		return
+	}
 	c.putBody(wire.Head{}, tail)
 }
 
 // notice tells something outside the mailbox. Before welcome only what ends
-// the token matters: the rest is about what was not sent yet.
+// the token matters, and that is all that goes in clear where the session seals:
+// the rest is about what was not sent yet.
 func (c *conn) notice(n push.Notice) {
-	if c.phase != phaseOpen {
+	if c.phase != phaseOpen || c.held() && n.Kind != push.NoticeTokenExpiring {
 		c.loop.count.drops[dropNotOpen].Add(1)
 		return
 	}
@@ -47,7 +55,7 @@ func (c *conn) notice(n push.Notice) {
 			c.feed.Withdraw(n.Seq)
 			return
 		}
-		c.answer(wire.TypeTombstone, func(dst []byte, codec wire.Codec) []byte {
+		c.tell(wire.TypeTombstone, func(dst []byte, codec wire.Codec) []byte {
 			return wire.AppendTombstone(dst, codec, n.PushID, n.Seq)
 		})
 	case push.NoticeMemberJoined, push.NoticeMemberLeft:
@@ -55,7 +63,7 @@ func (c *conn) notice(n push.Notice) {
 		if n.Kind == push.NoticeMemberLeft {
 			t = wire.TypeMemberLeft
 		}
-		c.answer(t, func(dst []byte, codec wire.Codec) []byte {
+		c.tell(t, func(dst []byte, codec wire.Codec) []byte {
 			return wire.AppendMember(dst, codec, t, n.Group, n.ClientID)
 		})
 	case push.NoticeTyping:
@@ -63,7 +71,7 @@ func (c *conn) notice(n push.Notice) {
 			c.loop.count.drops[dropFull].Add(1)
 			return
 		}
-		c.answer(wire.TypeTyping, func(dst []byte, codec wire.Codec) []byte {
+		c.tell(wire.TypeTyping, func(dst []byte, codec wire.Codec) []byte {
 			return wire.AppendTyping(dst, codec, n.Group, n.ClientID, n.SenderType, n.SenderName)
 		})
 	case push.NoticeTokenExpiring:

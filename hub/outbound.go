@@ -272,15 +272,23 @@ func (l *line) Message(m *push.Message, seq uint64, replayed bool) bool {
 		c.loop.hub.log.Error("message can't be encoded; its place is told as a gap", "push", m.ID, "err", err)
 		return l.Gap(seq, seq, push.GapDropped)
 	}
+	head := wire.Head{Seq: seq, Replayed: replayed}
+	if c.tooLong(head, tail) {
+		c.loop.hub.log.Error("message is too long to be sealed; its place is told as a gap", "push", m.ID)
+		return l.Gap(seq, seq, push.GapDropped)
+	}
 	if replayed {
 		c.loop.count.replayed.Add(1)
 	}
-	return l.full(c.putBody(wire.Head{Seq: seq, Replayed: replayed}, tail))
+	return l.full(c.putBody(head, tail))
 }
 
 // putBody sends a message: a prefix of its own, then the bytes that all share.
 func (c *conn) putBody(head wire.Head, tail []byte) bool {
 	l := c.loop
+	if s := c.sealer(); s != nil {
+		return c.putSession(s, wire.TypeMessage, wire.AppendMessage(l.scratch[:0], c.codec, head, tail))
+	}
 	n := wire.MessageLen(c.codec, head, tail)
 	l.cork = frame.AppendHeader(l.cork, c.op(), n)
 	l.cork = wire.AppendMessage(l.cork, c.codec, head, tail)
@@ -303,7 +311,7 @@ func tailOf(m *push.Message, codec wire.Codec) ([]byte, error) {
 
 // Gap implements push.Line.
 func (l *line) Gap(from, to uint64, reason push.GapReason) bool {
-	return l.full((*conn)(l).putMessage(wire.TypeGap, func(dst []byte, codec wire.Codec) []byte {
+	return l.full((*conn)(l).putContent(wire.TypeGap, func(dst []byte, codec wire.Codec) []byte {
 		return wire.AppendGap(dst, codec, from, to, string(reason))
 	}))
 }

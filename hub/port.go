@@ -26,6 +26,8 @@ func (c *conn) Live(m *push.Message) bool {
 		reason = dropFull
 	case s&stateOpen == 0:
 		reason = dropNotOpen
+	case !seals(s, m.Require):
+		reason = dropUnsealed
 	case c.loop.postLimited(command{c: c, kind: cmdLive, m: m}):
 		return true
 	default:
@@ -64,7 +66,7 @@ func (c *conn) Info() push.SessionInfo {
 		Client: c.key, ID: c.sessionID(), Transport: "websocket", Remote: c.remote().String(),
 		Connected: at(c.connected), LastMessage: at(c.lastMsg.Load()), LastHeartbeat: at(c.lastBeat.Load()),
 		TokenID: id.TokenID, TokenIssued: id.TokenIssued, Outbound: int(c.waiting.Load()),
-		Generation: c.gen,
+		Generation: c.gen, Seal: sealsAs(c.state.Load()),
 	}
 }
 

@@ -17,11 +17,13 @@ import (
 
 // sealing is what a session has of it.
 type sealing struct {
-	mode    push.SealMode     // as welcome offered; empty: none
-	pending push.Handshake    // waits for the client's confirmation; nil: none
-	busy    bool              // the backend is at work on a step
-	known   map[uint64]uint32 // by channel, the epoch whose secret was sent last
-	between bool              // a confirmation is at work: nobody knows under which keys secrets come
+	mode    push.SealMode      // as welcome offered; empty: none
+	session push.SessionSealer // of what has content; nil: it is held back, see session.go
+	held    bool               // nothing with content was sent yet
+	pending push.Handshake     // waits for the client's confirmation; nil: none
+	busy    bool               // the backend is at work on a step
+	known   map[uint64]uint32  // by channel, the epoch whose secret was sent last
+	between bool               // a confirmation is at work: nobody knows under which keys secrets come
 	// What the client sends sealed.
 	unsealer push.Unsealer // nil: its keys were not read yet
 	up       [][]byte      // waits for that
@@ -75,15 +77,17 @@ const (
 
 // sealReply is the backend's answer to either step.
 type sealReply struct {
-	welcome    []byte
-	handshake  push.Handshake
-	generation uint32
-	err        error
+	welcome   []byte
+	handshake push.Handshake
+	completed push.Completed
+	err       error
 }
 
 func (c *conn) seals() *sealing {
 	if c.rare == nil {
+		c.loop.identMu.Lock() // Info reads it
 		c.rare = new(rare)
+		c.loop.identMu.Unlock()
 	}
 	if c.rare.sealing == nil {
 		c.rare.sealing = new(sealing)
@@ -139,8 +143,8 @@ func (c *conn) sealConfirm(confirm []byte) {
 	s.pending, s.busy, s.unsealer, s.asking = nil, true, nil, false
 	s.round++
 	s.known, s.between = nil, true
-	c.loop.hub.serving().SealConfirm(c.identity(), h, confirm, func(generation uint32, err error) {
-		c.loop.post(command{c: c, kind: cmdSealed, x: sealReply{generation: generation, err: err}})
+	c.loop.hub.serving().SealConfirm(c.identity(), h, confirm, func(done push.Completed, err error) {
+		c.loop.post(command{c: c, kind: cmdSealed, x: sealReply{completed: done, err: err}})
 	})
 }
 
@@ -156,8 +160,9 @@ func (c *conn) sealed(r sealReply) {
 		return
 	}
 	c.answer(wire.TypeSealed, func(dst []byte, codec wire.Codec) []byte {
-		return wire.AppendSealComplete(dst, codec, r.generation)
+		return wire.AppendSealComplete(dst, codec, r.completed.Generation)
 	})
+	c.usable(r.completed)
 }
 
 func (c *conn) complainOf(err error) {

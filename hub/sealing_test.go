@@ -79,7 +79,7 @@ func TestWelcomeSaysWhatIsSealed(t *testing.T) {
 func TestAHandshake(t *testing.T) {
 	r := startSealing(t)
 	p := r.dial("bank/alice")
-	p.say(`{"type":"hello","seal":"crt"}`)
+	p.say(`{"type":"hello","seal":"crt","seal_held":[7]}`)
 	p.live()
 	for range 2 {
 		p.say(`{"type":"seal_hello","data":"aGVsbG8"}`)
@@ -109,7 +109,7 @@ func TestSecretsOfChannelsComeAgainAfterAHandshake(t *testing.T) {
 	r := startSealing(t)
 	r.office.commit(r.hub, "sealed:channel CBrekey<CB1|body", "alice")
 	p := r.dial("alice")
-	p.say(`{"type":"hello","seal":"crt"}`)
+	p.say(`{"type":"hello","seal":"crt","seal_held":[7]}`)
 	want := func(all ...string) {
 		t.Helper()
 		for _, payload := range all {
@@ -193,7 +193,7 @@ func TestSealedFramesAreBinary(t *testing.T) {
 					c.Binary(wire.EncodeClient(wire.Msgpack, &m))
 				}
 			}
-			say(wire.ClientMessage{Type: wire.TypeHello, Seal: "crt"})
+			say(wire.ClientMessage{Type: wire.TypeHello, Seal: "crt", SealHeld: []uint32{7}})
 			c.NextMessage() // welcome
 			want := func(payload string) {
 				t.Helper()
@@ -238,13 +238,15 @@ func TestCoversWaitForTheReplay(t *testing.T) {
 	r.hub.Serve(slow)
 	r.office.commit(r.hub, "sealed:CB1", "alice")
 	p := r.dial("alice")
-	p.say(`{"type":"hello","seal":"crt"}`)
+	p.say(`{"type":"hello","seal":"crt","seal_held":[7]}`)
 	p.next(wire.TypeWelcome)
 	for _, s := range r.hub.Of(key("alice")) {
 		s.Live(&push.Message{Sealed: sealedOf("CBcover")})
 		s.Live(message(9, "plain"))
 	}
-	p.next(wire.TypeMessage) // the plain one; the cover is gone
+	if ev := p.NextMessage(); !strings.HasPrefix(string(ev.Payload), `CB70{"type":"message",`) { // the plain one; the cover is gone
+		t.Errorf("%q", ev.Payload)
+	}
 	close(slow.let)
 	if ev := p.NextMessage(); string(ev.Payload) != "CB1" {
 		t.Errorf("%q", ev.Payload)
@@ -281,7 +283,7 @@ func TestBinaryUnderJSONIsRefused(t *testing.T) {
 	} {
 		r := startSealing(t)
 		p := r.dial("alice")
-		p.say(`{"type":"hello","seal":"` + tc.seal + `"}`)
+		p.say(`{"type":"hello","seal":"` + tc.seal + `","seal_held":[7]}`)
 		p.live()
 		p.Binary([]byte(tc.payload))
 		p.WantClose(tc.closed)
@@ -294,7 +296,7 @@ func TestSealedMessagesOfClients(t *testing.T) {
 	r := startSealing(t)
 	free := make(chan struct{})
 	p := r.dial("alice")
-	p.say(`{"type":"hello","seal":"aead"}`)
+	p.say(`{"type":"hello","seal":"aead","seal_held":[7]}`)
 	p.live()
 	r.office.mu.Lock()
 	r.office.hold = free // the keys take their time
@@ -319,7 +321,7 @@ func TestSealedMessagesWithoutKeys(t *testing.T) {
 	r := startSealing(t)
 	r.office.noUnsealer = true
 	p := r.dial("alice")
-	p.say(`{"type":"hello","seal":"aead"}`)
+	p.say(`{"type":"hello","seal":"aead","seal_held":[7]}`)
 	p.live()
 	p.Binary([]byte(`CB0{"type":"ping"}`))
 	if m := p.next(wire.TypeError); m.Code != int(push.CodeNoSealKey) {
@@ -327,7 +329,7 @@ func TestSealedMessagesWithoutKeys(t *testing.T) {
 	}
 	// Who seals with crt sends in clear.
 	q := r.dial("bob")
-	q.say(`{"type":"hello","seal":"crt"}`)
+	q.say(`{"type":"hello","seal":"crt","seal_held":[7]}`)
 	q.live()
 	q.Binary([]byte(`CB0{"type":"ping"}`))
 	q.WantClose(uint16(push.CloseUnsupported))

@@ -237,16 +237,30 @@ func (c *conn) opened(r openedReply) {
 	}
 	if r.opened.Public != nil {
 		w.Seal, w.SealKey, w.SealGeneration = string(r.seal), r.opened.Public, r.opened.SealGeneration
-		c.seals().mode = r.seal
+		c.seals().mode, c.seals().session, c.seals().held = r.seal, r.opened.Session, true
 	}
 	c.answer(wire.TypeWelcome, func(dst []byte, codec wire.Codec) []byte { return wire.AppendWelcome(dst, codec, w) })
 	if c.phase >= phaseClosing {
 		return
 	}
 	c.phase = phaseOpen
+	c.feed.Hold(r.opened.Start, max(r.opened.Head, r.opened.Start))
+	switch {
+	case r.opened.Public == nil:
+		c.release()
+	case r.opened.Session != nil:
+		c.usable(push.Completed{Mode: r.seal, Session: r.opened.Session})
+	default:
+		c.phaseAt = c.loop.after(c.loop.hub.cfg.SealWait)
+		c.watched()
+	}
+}
+
+// release begins to send what has content.
+func (c *conn) release() {
 	c.state.Or(stateOpen)
 	c.loop.count.replays.Add(1)
-	c.feed.Open((*line)(c), r.opened.Start, max(r.opened.Head, r.opened.Start))
+	c.feed.Release((*line)(c))
 	c.tellLive()
 }
 

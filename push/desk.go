@@ -76,6 +76,10 @@ type Opened struct {
 	// Public is the server's identity key where the client wants a kind of
 	// sealing that is offered; nil otherwise.
 	Public []byte
+	// Session seals what the session is sent, where Public is set and the client
+	// holds the keys of SealGeneration; nil otherwise: it has to make a handshake
+	// first. It is the session's own.
+	Session SessionSealer
 }
 
 // Desk serves live sessions: it reads mailboxes for them, takes their acks
@@ -131,15 +135,15 @@ func (d *Desk) Open(id Identity, h Hello, done func(Opened, error)) {
 		if err == nil {
 			o, err = d.open(ctx, id.Client, h)
 		}
+		if err == nil && o.Refusal == nil {
+			err = d.offer(ctx, id.Client, h, &o)
+		}
 		if HasCode(err, CodeNoStore) || HasCode(err, CodeTimeout) || HasCode(err, CodeNoAuth) {
 			return false
 		}
 		if err == nil && o.Refusal != nil {
 			done(o, nil)
 			return true
-		}
-		if err == nil && d.offers(h.Seal) {
-			o.Public = d.sealing.Public()
 		}
 		if err == nil {
 			d.met.opened.WithLabelValues(o.kind(h)).Inc()

@@ -15,8 +15,8 @@ const (
 // SealMode says how a push is sealed: as each client has chosen (auto), not at
 // all, or in a way that it requires: by CRT, by AEAD, or whichever the client has
 // chosen (required). Who has no keys of that kind is refused then, by name
-// ([CodeNoSealKey]). Of a client it says what it wants: [SealNone], [SealCRT] or
-// [SealAEAD].
+// ([CodeNoSealKey]); a store=never push is missed by it. Of a client it says what
+// it wants: [SealNone], [SealCRT] or [SealAEAD].
 type SealMode string
 
 // The seal modes.
@@ -27,6 +27,19 @@ const (
 	SealCRT      SealMode = "crt"
 	SealAEAD     SealMode = "aead"
 )
+
+// Allows reports whether what requires a mode (empty: nothing is required) may go
+// to a session that seals by the other; empty: it does not seal.
+func (m SealMode) Allows(session SealMode) bool {
+	switch m {
+	case "":
+		return true
+	case SealRequired:
+		return session != ""
+	default:
+		return session == m
+	}
+}
 
 // Target is whom a push is for: exactly one of Clients, Group and All.
 type Target struct {

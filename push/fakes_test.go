@@ -247,6 +247,7 @@ type stubElsewhere struct {
 	hinted   []Placement
 	covered  []ClientKey
 	live     [][]string // the clients of each call
+	messages []*Message // of each call
 	notified map[ClientKey][]Notice
 	closed   []Closing
 	changed  []string
@@ -264,10 +265,11 @@ func (e *stubElsewhere) Cover(_ *Message, to []ClientKey) {
 	e.covered = append(e.covered, to...)
 }
 
-func (e *stubElsewhere) Live(ctx context.Context, realm string, clients []string, _ *Message) (reached []string, err error) {
+func (e *stubElsewhere) Live(ctx context.Context, realm string, clients []string, m *Message) (reached []string, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.live = append(e.live, clients)
+	e.messages = append(e.messages, m)
 	if e.deaf {
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -56,10 +56,23 @@ type Feed struct {
 // Open starts the feed after cursor, with the mailbox's head as it was read
 // (offers may have told of later ones). cursor must not be above head.
 func (f *Feed) Open(l Line, cursor, head uint64) {
+	f.Hold(cursor, head)
+	f.Release(l)
+}
+
+// Hold is Open for a line that may be sent nothing yet: what is offered raises
+// the head alone, until Release.
+func (f *Feed) Hold(cursor, head uint64) {
 	f.next = cursor + 1
 	f.mark = head
 	f.head = max(f.head, head)
-	f.proceed(l)
+}
+
+// Release starts a feed that was held.
+func (f *Feed) Release(l Line) {
+	if f.state == feedOpening {
+		f.proceed(l)
+	}
 }
 
 // Offer is the hint that m was committed at seq. A nil m says only that the

@@ -26,6 +26,8 @@ func (h *holding) Hold(_ context.Context, _ ClientKey, want SealMode, held []uin
 	return nil
 }
 
+func (*holding) Session(context.Context, ClientKey) (Completed, error) { return Completed{}, nil }
+
 func (h *holding) Public() []byte { return []byte("public") }
 
 func (h *holding) Offers(mode SealMode) bool {

@@ -1,6 +1,9 @@
 package push
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // live hands a store=never push to whoever is there, on whatever node: no
 // sequence, no entry, no store. Groups come from the cache, so that it works
@@ -9,6 +12,9 @@ import "context"
 func (s *Service) live(ctx context.Context, env *Envelope) (Receipt, *Error) {
 	r := Receipt{ID: env.ID, Accepted: env.Accepted}
 	l := &handing{s: s, m: &Message{ID: env.ID, Sent: env.Accepted, Body: env.Body}, realm: env.Target.Realm}
+	if env.Seal == SealRequired || env.Seal == SealCRT || env.Seal == SealAEAD {
+		l.m.Require = env.Seal
+	}
 	var err *Error
 	switch t := env.Target; {
 	case t.All:
@@ -64,7 +70,22 @@ func (l *handing) group(ctx context.Context, name string) *Error {
 }
 
 func (l *handing) clients(ctx context.Context, ids []string) ([]Rejection, *Error) {
-	return l.s.unknown(ctx, l.hand(ctx, ids), len(ids))
+	absent := l.hand(ctx, ids)
+	if len(ids) == 1 && l.reached == 0 && l.unsealed(ids[0]) {
+		return nil, Errorf(CodeNoSealKey, "client %q is connected, and does not seal there as is required (%s)", ids[0], l.m.Require)
+	}
+	return l.s.unknown(ctx, absent, len(ids))
+}
+
+// unsealed reports whether the client is here and nowhere else, and does not seal
+// as the message requires.
+func (l *handing) unsealed(id string) bool {
+	key := ClientKey{Realm: l.realm, ID: id}
+	there := l.s.sessions.Of(key)
+	if l.m.Require == "" || len(there) == 0 || l.s.elsewhere.Online(key) {
+		return false
+	}
+	return !slices.ContainsFunc(there, func(s Session) bool { return l.m.Require.Allows(s.Info().Seal) })
 }
 
 // hand gives the message to the clients' sessions, and answers those who have

@@ -19,6 +19,10 @@ type Message struct {
 	// Sealed is the message as its client gets it, in Body's place.
 	Sealed *Sealed
 
+	// Require is how sessions have to seal that get a store=never message:
+	// [SealRequired], [SealCRT] or [SealAEAD]; empty: as each does, if at all.
+	Require SealMode
+
 	// Encoded holds what a codec made of Body, one slot a codec, filled by
 	// whoever needs it first. Owned by the encoder (hub), opaque here.
 	Encoded [2]atomic.Pointer[[]byte]

@@ -244,7 +244,8 @@ type Session interface {
 	// Offer hints that m was committed at seq; a nil m says only that the
 	// mailbox reaches seq.
 	Offer(m *Message, seq uint64)
-	// Live hands over a store=never message; false where it was dropped.
+	// Live hands over a store=never message; false where it was dropped, as
+	// where the session does not seal as the message requires.
 	Live(m *Message) bool
 	Notify(n Notice)
 	// Close ends the session with that code; only the first call counts.
@@ -265,6 +266,9 @@ type SessionInfo struct {
 	TokenIssued   time.Time
 	Outbound      int    // bytes waiting
 	Generation    uint64 // as Attach answered it; the higher is the newer
+	// Seal is how everything with content is sealed that the session is sent;
+	// empty: it is not, or there are no keys for it yet.
+	Seal SealMode
 }
 
 // Sessions is the table of live sessions, by client. Implemented by hub; SSE

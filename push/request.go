@@ -201,9 +201,6 @@ func (r *Request) checkSeal(cfg Config) *Error {
 			return Errorf(CodeInvalidField, "seal: this server requires that every push is sealed, and takes none in clear; leave seal out")
 		}
 	case SealRequired, SealCRT, SealAEAD:
-		if r.Store == StoreNever {
-			return Errorf(CodeInvalidField, "seal: a store=never push is not sealed; store it, or use none")
-		}
 	default:
 		return Errorf(CodeInvalidField, "seal: must be auto, none, required, crt or aead")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // Sealed is a message sealed for its client (crt/SPEC.md, section 5). It is
@@ -91,8 +92,28 @@ type Sealing interface {
 	// The keys are kept, but nothing is sealed for them yet.
 	Begin(ctx context.Context, key ClientKey, hello []byte) (welcome []byte, h Handshake, err error)
 	// Complete takes SEAL_CONFIRM: what is committed from its return on is
-	// sealed for the new keys. It answers their generation.
-	Complete(ctx context.Context, key ClientKey, h Handshake, confirm []byte) (generation uint32, err error)
+	// sealed for the new keys.
+	Complete(ctx context.Context, key ClientKey, h Handshake, confirm []byte) (Completed, error)
+	// Session makes what seals for one session of the client, under its keys in
+	// use. Zero where it has none.
+	Session(ctx context.Context, key ClientKey) (Completed, error)
+}
+
+// Completed are keys that are in use.
+type Completed struct {
+	Generation uint32
+	Mode       SealMode
+	// Session seals what one session is sent. It is the session's own.
+	Session SessionSealer
+}
+
+// SessionSealer seals what one session of a client is sent (crt/SPEC.md section
+// 5.7): the client opens it in the order of the calls. Not safe for concurrent
+// use; it does not block.
+type SessionSealer interface {
+	// Seal seals one message of the WebSocket protocol, in JSON or in
+	// MessagePack. It keeps nothing of text. Its error is of texts above 16 MiB.
+	Seal(text []byte, json bool) ([]byte, error)
 }
 
 // SealKeys keeps clients' sealing keys. Implemented by store.
@@ -280,10 +301,31 @@ func (d *Desk) SealHello(id Identity, hello []byte, done func(welcome []byte, h 
 }
 
 // SealConfirm completes it.
-func (d *Desk) SealConfirm(id Identity, h Handshake, confirm []byte, done func(generation uint32, err error)) {
+func (d *Desk) SealConfirm(id Identity, h Handshake, confirm []byte, done func(Completed, error)) {
 	d.enqueue(errand{tries: lastTry, run: func(ctx context.Context) bool {
-		generation, err := d.sealing.Complete(ctx, id.Client, h, confirm)
-		done(generation, err)
+		done(d.sealing.Complete(ctx, id.Client, h, confirm))
 		return true
 	}})
+}
+
+// offer fills in what welcome says of sealing, and what seals for the session
+// where the client holds the keys in use. Those are read last: where others came
+// into use meanwhile, welcome names them.
+func (d *Desk) offer(ctx context.Context, key ClientKey, h Hello, o *Opened) error {
+	if d.sealing == nil || !d.sealing.Offers(h.Seal) {
+		return nil
+	}
+	o.Public = d.sealing.Public()
+	if o.Seal != h.Seal || !slices.Contains(h.Held, o.SealGeneration) {
+		return nil
+	}
+	c, err := d.sealing.Session(ctx, key)
+	if err != nil {
+		return err
+	}
+	if o.SealGeneration == c.Generation {
+		o.Session = c.Session
+	}
+	o.SealGeneration = c.Generation
+	return nil
 }

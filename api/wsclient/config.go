@@ -49,10 +49,8 @@ type Config struct {
 	// SealKeys keeps the keys; nil is memory: after a restart what was sealed
 	// before is lost. See [NewFileSealKeys].
 	SealKeys SealKeyStore
-	// AllowPlain takes messages that are not sealed although Seal is set:
-	// those that were pushed before, or to a server that seals for some only.
-	// Those that were never stored are taken in any case: crt has no seal for
-	// them.
+	// AllowPlain goes on with a server that does not seal for this client, in
+	// clear, although Seal is set. Where it does, nothing is taken in clear.
 	AllowPlain bool
 	// ManualAck leaves acks to [Client.Ack].
 	ManualAck bool

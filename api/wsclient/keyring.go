@@ -129,6 +129,7 @@ type (
 		ChainPeriod uint32 `json:"chain_period"`
 		Chain       []byte `json:"chain"`
 		Up          []byte `json:"up,omitempty"` // mode aead: what is sent is sealed with
+		Session     []byte `json:"session"`      // what one connection is told is sealed with
 		Complete    bool   `json:"complete,omitempty"`
 	}
 	savedChannel struct {
@@ -148,6 +149,8 @@ func (k *keyring) marshal() ([]byte, error) {
 		if grant.Modulus != nil {
 			one.Width, one.C = grant.Modulus.Width(), grant.Modulus.AppendC(nil)
 		}
+		session := g.keys.Session()
+		one.Session = session[:]
 		if grant.Modulus == nil {
 			up := g.keys.Up()
 			one.Up = up.Key[:]
@@ -170,7 +173,7 @@ func (k *keyring) unmarshal(state []byte) error {
 	}
 	k.gens, k.channels = nil, new(crt.Ring)
 	for _, one := range s.Generations[:min(len(s.Generations), wire.MaxSealHeld)] {
-		if len(one.Chain) != crt.KeySize {
+		if len(one.Chain) != crt.KeySize || len(one.Session) != crt.KeySize {
 			return errSavedKeys
 		}
 		grant := crt.Grant{Generation: one.Generation, Period: one.Period, Shard: one.Shard, Slot: one.Slot, Slots: one.Slots}
@@ -186,6 +189,7 @@ func (k *keyring) unmarshal(state []byte) error {
 		if len(one.Up) == crt.KeySize {
 			g.keys.RestoreUp([crt.KeySize]byte(one.Up))
 		}
+		g.keys.RestoreSession([crt.KeySize]byte(one.Session))
 		g.ring.Add(g.keys)
 		k.gens = append(k.gens, g)
 	}

@@ -34,9 +34,12 @@ type sealer struct {
 	sealer *crt.Sealer
 	shard  *crt.Shard
 	chain  crt.Chain
-	m      *residue.Modulus
 	gen    uint32 // the newest that is complete
 	kind   crt.Kind
+
+	modulus *residue.Modulus  // of kind crt
+	key     [crt.KeySize]byte // of sessions
+	session *crt.Sender       // of this one
 }
 
 var alice = crt.NameHash("", "alice")
@@ -59,6 +62,7 @@ func (s *sealer) config(base, seal string) Config {
 // welcome reads hello and offers sealing.
 func (s *sealer) welcome(p *peer, seal string, cursor uint64) wire.ClientMessage {
 	hello := p.message(wire.TypeHello)
+	s.session = crt.NewSessionSender(alice, s.gen, s.key)
 	p.send(wire.AppendWelcome(nil, p.codec, wire.Welcome{ClientID: "alice", Session: "s", Incarnation: "aa", Cursor: cursor,
 		HeartbeatMS: 25000, Seal: seal, SealKey: s.id.Public(), SealGeneration: s.gen}))
 	return hello
@@ -78,7 +82,24 @@ func (s *sealer) handshake(p *peer) {
 	if g.Modulus == nil {
 		p.opens = crt.NewReceiver(alice, crt.Chain{Period: g.Period, Key: pending.Up()})
 	}
+	s.key = pending.Session()
 	s.complete(p, chain, g)
+	s.session = crt.NewSessionSender(alice, s.gen, s.key)
+}
+
+// tell sends a message of the protocol sealed for the session.
+func (s *sealer) tell(p *peer, text []byte) { p.binary(s.told(p, text)) }
+
+func (s *sealer) told(p *peer, text []byte) []byte {
+	format := crt.JSON
+	if p.codec == wire.Msgpack {
+		format = crt.MsgPack
+	}
+	f, err := s.session.Seal(format, text)
+	if err != nil {
+		s.t.Error(err)
+	}
+	return f
 }
 
 func (s *sealer) answer(p *peer) (*crt.Pending, crt.Grant) {
@@ -102,31 +123,30 @@ func (s *sealer) answer(p *peer) (*crt.Pending, crt.Grant) {
 }
 
 func (s *sealer) complete(p *peer, chain crt.Chain, g crt.Grant) {
-	s.gen, s.chain, s.m = g.Generation, chain, g.Modulus
+	s.gen, s.chain = g.Generation, chain
 	if g.Modulus != nil {
-		spares := primes()[2:]
-		shard, err := s.sealer.NewShard(5, 7, []*crt.Member{nil, {Who: alice, Modulus: g.Modulus, Chain: chain}, nil, nil}, func() *residue.Modulus {
-			m := spares[0]
-			spares = spares[1:]
-			return m
-		})
-		if err != nil {
-			s.t.Error(err)
-		}
-		s.shard = shard
+		s.modulus = g.Modulus
+		s.shard = s.later(0)
 	}
 	p.send(wire.AppendSealComplete(nil, p.codec, s.gen))
 }
 
-// step goes on by two key periods.
-func (s *sealer) step() {
-	s.chain.Step()
-	s.chain.Step()
-	shard, err := s.shard.Change(s.chain.Period, []crt.Change{{Slot: 1, Member: &crt.Member{Who: alice, Modulus: s.m, Chain: s.chain}}}, nil)
+// later is the shard so many key periods on.
+func (s *sealer) later(periods uint32) *crt.Shard {
+	chain := s.chain
+	for range periods {
+		chain.Step()
+	}
+	spares := primes()[2:]
+	shard, err := s.sealer.NewShard(5, 7+periods, []*crt.Member{nil, {Who: alice, Modulus: s.modulus, Chain: chain}, nil, nil}, func() *residue.Modulus {
+		m := spares[0]
+		spares = spares[1:]
+		return m
+	})
 	if err != nil {
 		s.t.Error(err)
 	}
-	s.shard = shard
+	return shard
 }
 
 // message is the text inside the seal of the push at seq.

@@ -81,6 +81,8 @@ type sealing struct {
 	fresh    *generation          // its keys; waits for sealed
 	usable   bool                 // the client holds the newest keys
 	sender   *crt.Sender          // seals what is sent; nil: it goes in clear
+	on       bool                 // the server seals everything that has content
+	receiver *crt.Receiver        // of what is sealed for this connection; nil: there are no keys yet
 	replayed bool                 // replay_complete has come
 	unopened uint64               // frames that did not open since the last place
 	vain     uint64               // key periods stepped for frames that did not open
@@ -173,10 +175,12 @@ func (s *session) checkSeal(ctx context.Context, w *wire.Welcome) *ending {
 	if end := s.loadKeys(ctx, w.Realm, w.ClientID); end != nil {
 		return end
 	}
+	s.seal.on = true
 	s.keys.completed(w.SealGeneration)
 	s.seal.usable = s.keys.holds(w.SealGeneration, s.kind())
 	if i := slices.IndexFunc(s.keys.gens, func(g *generation) bool { return g.keys.Grant().Generation == w.SealGeneration }); s.seal.usable && i >= 0 {
 		s.sealUp(s.keys.gens[i])
+		s.sealDown(s.keys.gens[i])
 	}
 	s.tellGeneration()
 	return nil
@@ -250,6 +254,47 @@ func (s *session) sealUp(g *generation) {
 	}
 }
 
+// sealDown opens what is sealed for this connection under these keys, from here on.
+func (s *session) sealDown(g *generation) {
+	s.seal.receiver = crt.NewSessionReceiver(s.keys.who, g.keys.Grant().Generation, g.keys.Session())
+}
+
+// inClear reports whether the message must have come sealed (api/wire/SPEC.md
+// section 9): whatever has content.
+func (s *session) inClear(t wire.Type) bool { return s.seal.on && hasContent(t) }
+
+func hasContent(t wire.Type) bool {
+	switch t {
+	case wire.TypeMessage, wire.TypeGap, wire.TypeTombstone, wire.TypeMemberJoined, wire.TypeMemberLeft, wire.TypeTyping:
+		return true
+	default:
+		return false
+	}
+}
+
+// told takes a frame that was sealed for this connection alone. Each is the next
+// one: what is not ends the connection.
+func (s *session) told(ctx context.Context, p []byte) *ending {
+	if s.seal.receiver == nil {
+		return s.leave("a session frame before there are keys")
+	}
+	format, text, err := s.seal.receiver.Open(p)
+	if err != nil {
+		s.seals.failed.Add(1)
+		return s.leave("a session frame that does not open, or not in this place")
+	}
+	s.seals.sealed.Add(1)
+	codec := wire.JSON
+	if format == crt.MsgPack {
+		codec = wire.Msgpack
+	}
+	m, err := wire.DecodeServer(codec, text)
+	if err != nil || !hasContent(m.Type) {
+		return s.leave("malformed message in a session frame")
+	}
+	return s.take(ctx, &m, int64(len(p)), sealedMessage)
+}
+
 // sealedUp is a message as it is sent: sealed, but for hello and handshakes.
 func (s *session) sealedUp(m *wire.ClientMessage, text []byte) ([]byte, error) {
 	if s.seal.sender == nil || m.Type == wire.TypeHello || m.Type == wire.TypeSealHello || m.Type == wire.TypeSealConfirm {
@@ -273,6 +318,7 @@ func (s *session) sealed(generation uint32) *ending {
 	s.seal.fresh, s.seal.usable, s.sealedAt = nil, true, time.Now()
 	s.seal.timer.Reset(sealEvery)
 	g.complete = true
+	s.sealDown(g)
 	if err := s.saveKeys(); err != nil { // the next welcome says it again
 		s.notify(Event{Kind: KindSealKeys, Err: err})
 	}
@@ -297,9 +343,12 @@ func (s *session) sealRefused() *ending {
 func isSealed(p []byte) bool { return len(p) >= 2 && p[0] == 'C' && (p[1] == 'B' || p[1] == 'P') }
 
 // frame takes a sealed frame.
-func (s *session) frame(p []byte) *ending {
+func (s *session) frame(ctx context.Context, p []byte) *ending {
 	if s.welcomed.IsZero() {
 		return s.leave("a sealed frame before welcome")
+	}
+	if len(p) > modeAt && crt.Mode(p[modeAt]) == crt.Session && p[1] == 'B' {
+		return s.told(ctx, p)
 	}
 	o, g, ok := s.keys.open(p)
 	if !ok {

@@ -108,11 +108,6 @@ func TestPlainIsRefused(t *testing.T) {
 		"of another kind": func(s *sealer, p *peer) {
 			s.welcome(p, SealAEAD, 0)
 		},
-		"a message": func(s *sealer, p *peer) {
-			s.welcome(p, SealCRT, 0)
-			s.handshake(p)
-			p.send(p.pushBytes(1, `1`))
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSealer(t)
@@ -159,7 +154,7 @@ func TestWhatDoesNotOpenIsADeadLetter(t *testing.T) {
 		}, 3, "[{1 -1} {2 -1}]", 2, 0},
 		"before a gap": {func(s *sealer, p *peer) {
 			p.binary(flip(s.frame(1, `1`)))
-			p.send(wire.AppendGap(nil, p.codec, 2, 3, "expired"))
+			s.tell(p, wire.AppendGap(nil, p.codec, 2, 3, "expired"))
 		}, 3, "[{1 -1}]", 1, 0},
 		"at the replay's end": {func(s *sealer, p *peer) {
 			p.binary(flip(s.frame(1, `1`)))

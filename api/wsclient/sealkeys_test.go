@@ -93,16 +93,15 @@ func TestKeysAreForgottenOnceAllIsAcked(t *testing.T) {
 		if visits == 1 {
 			s.handshake(p)
 			old := s.shard
-			s.step()
-			later := s.shard
+			s.shard = s.later(2)
 			p.binary(s.frame(1, `1`))
 			p.message(wire.TypeAck)
 			<-next
 			s.shard = old
 			p.binary(s.frame(2, `2`)) // under a period that is gone
-			s.shard = later
+			s.shard = s.later(2)
 			p.binary(s.cover())
-			p.send(wire.AppendGap(nil, p.codec, 2, 2, "expired")) // 2 is told after all
+			s.tell(p, wire.AppendGap(nil, p.codec, 2, 2, "expired")) // 2 is told after all
 			p.message(wire.TypeAck)
 			s.gen = 41 // somebody else made a handshake
 			return

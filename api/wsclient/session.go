@@ -200,7 +200,7 @@ func (s *session) receive(ctx context.Context, f inbound) *ending {
 		return nil
 	}
 	if s.cfg.seals() && isSealed(f.p) {
-		return s.frame(f.p)
+		return s.frame(ctx, f.p)
 	}
 	m, err := wire.DecodeServer(s.codec, f.p)
 	if err != nil {
@@ -209,20 +209,30 @@ func (s *session) receive(ctx context.Context, f inbound) *ending {
 	if m.Type == wire.TypeWelcome && s.welcomed.IsZero() {
 		return s.welcome(ctx, &m.Welcome)
 	}
-	return s.take(ctx, &m, int64(len(f.p)))
+	if s.inClear(m.Type) {
+		return s.refuse(ErrNotSealed)
+	}
+	return s.take(ctx, &m, int64(len(f.p)), plainMessage)
 }
 
+// how a message came.
+type how bool
+
+const (
+	plainMessage  how = false
+	sealedMessage how = true
+)
+
 // take handles any message but welcome.
-func (s *session) take(ctx context.Context, m *wire.ServerMessage, size int64) *ending {
+func (s *session) take(ctx context.Context, m *wire.ServerMessage, size int64, h how) *ending {
 	switch m.Type {
 	case wire.TypeMessage:
-		if s.cfg.seals() && !s.cfg.AllowPlain && m.Delivery.Seq != 0 {
-			return s.refuse(ErrNotSealed)
-		}
 		if s.welcomed.IsZero() || !s.expected(m.Delivery.Seq, m.Delivery.Seq) {
 			return s.leave("a hole in the sequence")
 		}
-		s.inbox.put(item{m: newMessage(m.Delivery), size: size})
+		msg := newMessage(m.Delivery)
+		msg.Sealed = h == sealedMessage
+		s.inbox.put(item{m: msg, size: size})
 	case wire.TypeGap:
 		if s.welcomed.IsZero() || !s.expected(m.From, m.To) {
 			return s.leave("a hole in the sequence")

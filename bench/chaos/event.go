@@ -31,6 +31,9 @@ const (
 	Sealed     Kind = "sealed"      // Conn, Generation: it is complete
 	NotOffered Kind = "not_offered" // Conn, Seal: the server seals otherwise, or has another identity
 	Unopened   Kind = "unopened"    // Conn, Sealer, Batch, Lane, How (the mode), Period, Generation (the newest held)
+	// Bare is a message with content that came in clear on a connection whose
+	// welcome offered sealing: Conn, How (its type).
+	Bare Kind = "bare"
 	// Framed is a frame that no client of the run has written down before, with
 	// a place in it or not: Conn, Sealer, Batch, Lane, How, Hash (of the frame).
 	Framed Kind = "framed"
@@ -86,7 +89,7 @@ type Event struct {
 	How         string `json:"how,omitempty"`
 
 	Seal       string `json:"seal,omitempty"`   // crt or aead, and nothing else; empty: whatever the client does
-	Sealed     bool   `json:"sealed,omitempty"` // it came so
+	Sealed     bool   `json:"sealed,omitempty"` // it was stored so
 	Generation uint32 `json:"generation,omitempty"`
 	Period     uint32 `json:"period,omitempty"` // of keys
 	Sealer     string `json:"sealer,omitempty"`

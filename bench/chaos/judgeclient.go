@@ -95,6 +95,8 @@ func (w *witness) see(e Event) {
 		}
 	case NotOffered:
 		w.c.breach(SealMissing, w.name, "connection %d was offered %q, or another identity", e.Conn, e.Seal)
+	case Bare:
+		w.c.breach(InClear, w.name, "a %s on connection %d at %d ns", e.How, e.Conn, e.At)
 	case Unopened:
 		w.c.breach(Undecryptable, w.name, "%s, key period %d, on connection %d at %d ns; the newest keys were of generation %d",
 			nonceOf(e), e.Period, e.Conn, e.At, e.Generation)

@@ -72,6 +72,9 @@ func TestEachBreachOfSealingIsFoundAndNothingElse(t *testing.T) {
 			s.push(30, "s", Accepted)
 			s.take(2, 2, 6, 30)
 		}},
+		{"on the wire of a connection that seals", InClear, func(s *story) {
+			s.client(2, Event{Kind: Bare, Conn: 2, How: "typing"})
+		}},
 		{"does not open", Undecryptable, func(s *story) {
 			s.client(2, Event{Kind: Unopened, Conn: 2, Sealer: "n1", Batch: 9})
 		}},

@@ -150,6 +150,8 @@ type shake struct {
 	usable bool                 // the client holds the newest keys
 	wanted bool                 // one is to be made once no other session says hello
 	until  time.Time            // of the step that is under way
+	on     bool                 // the server seals for this connection
+	told   *crt.Receiver        // of what is sealed for this connection alone; nil: no keys yet
 }
 
 // sealWelcomed looks at what welcome offers.
@@ -170,6 +172,8 @@ func (s *session) sealWelcomed(w *wire.Welcome) over {
 		l.prune(w.SealGeneration)
 	}
 	s.shake.usable = l.holds(w.SealGeneration)
+	s.shake.on = true
+	s.hear(w.SealGeneration)
 	s.shake.wanted = !s.shake.usable || s.life.Rekey
 	return false
 }
@@ -261,8 +265,40 @@ func (s *session) sealed(generation uint32) over {
 		return true
 	}
 	s.shake.fresh, s.shake.usable = 0, true
+	s.hear(generation)
 	s.log(Event{Kind: Sealed, Generation: generation})
 	return false
+}
+
+// hear opens what is sealed for the connection under the keys of that
+// generation, where the client holds them.
+func (s *session) hear(generation uint32) {
+	for _, g := range s.c.sealing.gens {
+		if g.keys.Grant().Generation == generation {
+			s.shake.told = crt.NewSessionReceiver(s.c.sealing.who, generation, g.keys.Session())
+		}
+	}
+}
+
+// tell takes a frame that was sealed for this connection alone. One that does not
+// open is written down, and ends the connection.
+func (s *session) tell(p []byte, at Event) over {
+	text, err := []byte(nil), crt.ErrOpen
+	if s.shake.told != nil {
+		_, text, err = s.shake.told.Open(p)
+	}
+	if err != nil {
+		at.Kind, at.Hash, at.Generation = Unopened, "", s.c.newest()
+		s.log(at)
+		s.end("malformed", 0)
+		return true
+	}
+	m, err := wire.DecodeServer(wire.JSON, text)
+	if err != nil {
+		s.end("malformed", 0)
+		return true
+	}
+	return s.act(&m)
 }
 
 // complained takes an error, which is the answer to a handshake where one is
@@ -298,6 +334,10 @@ func (s *session) frame(p []byte) over {
 	if s.c.sealing.seen.first(sum) {
 		at.Kind, at.Hash = Framed, hex.EncodeToString(sum[:])
 		s.log(at)
+	}
+	if f.Mode == crt.Session {
+		at.Period = f.Period
+		return s.tell(p, at)
 	}
 	o, err := s.c.sealing.open(p, f.Period)
 	switch {

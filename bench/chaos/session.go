@@ -233,10 +233,22 @@ func (s *session) message(m *wire.ServerMessage) over {
 		return true
 	}
 	switch m.Type {
+	case wire.TypeMessage, wire.TypeGap, wire.TypeTombstone, wire.TypeMemberJoined, wire.TypeMemberLeft, wire.TypeTyping:
+		if s.shake.on {
+			s.log(Event{Kind: Bare, How: m.Type.String()})
+		}
+	default:
+	}
+	return s.act(m)
+}
+
+// act is message once mu is held, of what came sealed for this connection too.
+func (s *session) act(m *wire.ServerMessage) over {
+	switch m.Type {
 	case wire.TypeWelcome:
 		return s.welcome(&m.Welcome)
 	case wire.TypeMessage:
-		return s.delivery(&m.Delivery, false)
+		return s.delivery(&m.Delivery, false) // it was stored in clear
 	case wire.TypeGap:
 		s.log(Event{Kind: Gap, From: m.From, To: m.To, Reason: m.Reason})
 		if m.From != s.count+1 {

@@ -88,13 +88,19 @@ func explainFrame(out io.Writer, b []byte) error {
 	case crt.Channel:
 		row("channel", "%d", f.Shard)
 		row("epoch", "%d", f.Period)
+	case crt.Session:
+		row("generation", "%d", f.Period)
 	case crt.Down, crt.Up:
 		row("key period", "%d", f.Period)
 	default:
 		row("shard", "%d", f.Shard)
 		row("key period", "%d", f.Period)
 	}
-	row("sealer", "%x", f.Sealer)
+	if f.Mode == crt.Up || f.Mode == crt.Session {
+		row("sender", "%x", f.Sealer)
+	} else {
+		row("sealer", "%x", f.Sealer)
+	}
 	row("batch", "%d, lane %d", f.Batch, f.Lane)
 	if n := f.XSize(); n > 0 {
 		row("x", "%d bytes: %d slots of %d bits", n, f.Slots, 8*int(f.SlotBytes))
@@ -176,6 +182,9 @@ func unhexed(s string) []byte {
 }
 
 func openFrame(out io.Writer, ring *crt.Ring, b []byte) error {
+	if f, err := crt.ParseFrame(b); err == nil && (f.Mode == crt.Session || f.Mode == crt.Up) {
+		return errors.New("what goes on one connection is opened there, in order (crt/SPEC.md, sections 5.6 and 5.7), and not here")
+	}
 	o, err := ring.Open(b)
 	if err != nil {
 		return errors.New("these keys do not open it")

@@ -57,6 +57,27 @@ func TestInspectExplainsAndOpens(t *testing.T) {
 	}
 }
 
+// A session frame is explained; only its connection can open it.
+func TestInspectExplainsASessionFrame(t *testing.T) {
+	b, err := os.ReadFile(vectorFiles + "session.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v struct{ Messages []struct{ Frame string } }
+	if err := json.Unmarshal(b, &v); err != nil {
+		t.Fatal(err)
+	}
+	out, err := inspect(t, nil, v.Messages[1].Frame)
+	for _, w := range []string{"mode        session", "generation  7", "sender      ", "batch       1, lane 0"} {
+		if err != nil || !strings.Contains(out, w) {
+			t.Errorf("no %q in\n%s, %v", w, out, err)
+		}
+	}
+	if _, err := inspect(t, nil, v.Messages[1].Frame, "--keys", vectorFiles+"down.json"); err == nil || !strings.Contains(err.Error(), "in order") {
+		t.Errorf("opened: %v", err)
+	}
+}
+
 func TestInspectTakesBytesHexAndBase64(t *testing.T) {
 	text := frameOf(t, "direct.json")
 	raw, err := hex.DecodeString(text)

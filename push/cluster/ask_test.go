@@ -2,8 +2,11 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/sunzi-push/sunzi/push"
 	"github.com/sunzi-push/sunzi/push/pushtest/daemons"
@@ -36,6 +39,43 @@ func TestLiveReachesClientsAndEverybody(t *testing.T) {
 			t.Errorf("group %q changed", got)
 		}
 	}
+}
+
+// Bodies of live-only pushes cross Redis wrapped where the nodes have a key; what
+// a push requires goes with it.
+func TestLiveBodiesCrossRedisWrapped(t *testing.T) {
+	r := daemons.StartRedis(t)
+	wrapped := make(chan []byte, 1)
+	sender := Deps{Wrap: func(id int64, body []byte) []byte {
+		w := fmt.Appendf(nil, "%d %x", id, body)
+		wrapped <- w
+		return w
+	}}
+	reader := Deps{Unwrap: func(id int64, w []byte) (body []byte, err error) {
+		_, err = fmt.Sscanf(string(w), fmt.Sprint(id, " %x"), &body)
+		return body, err
+	}}
+	a, b, c := startWith(t, r.URL(), "a", sender), startWith(t, r.URL(), "b", reader), start(t, r.URL(), "c")
+	together(t, a, b, c)
+	x, y := b.attach(client("x")), c.attach(client("y"))
+	eventually(t, "a sees them", func() bool { return a.sees(client("x")) && a.sees(client("y")) })
+	if _, err := a.Live(t.Context(), "shop", []string{"y", "x"}, &push.Message{ID: 7, Body: []byte("secret "), Require: push.SealCRT}); err != nil {
+		t.Fatal(err)
+	}
+	if w := <-wrapped; string(w) != "7 73656372657420" {
+		t.Errorf("%q was wrapped", w)
+	}
+	eventually(t, "the client hears it", func() bool { return x.heard("secret crt") })
+	eventually(t, "who can't read it drops it", func() bool { return malformed(c) == 1 })
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if len(y.lives) > 0 {
+		t.Errorf("a node without the key told %q", y.lives)
+	}
+}
+
+func malformed(n *node) float64 {
+	return testutil.ToFloat64(n.met.letters.WithLabelValues("malformed"))
 }
 
 func TestSessionsAreAskedForInTheOrderOfKeys(t *testing.T) {

@@ -173,6 +173,10 @@ type Deps struct {
 	// CloseHere ends the sessions here that are meant and answers how many;
 	// nil: those in Sessions are closed, and nothing else is done.
 	CloseHere func(how push.Closing) int
+	// Wrap and Unwrap keep the bodies of live-only pushes from Redis, under a key
+	// that all nodes have; nil: they go in clear.
+	Wrap   func(id int64, body []byte) []byte
+	Unwrap func(id int64, wrapped []byte) ([]byte, error)
 	// Registered hears of clients that the other nodes can see from now on.
 	// What was committed there between a client's welcome and this moment
 	// was hinted to nobody: their heads want a look.

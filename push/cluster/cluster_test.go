@@ -41,7 +41,7 @@ func (s *session) Live(m *push.Message) bool {
 	if m.Sealed != nil {
 		s.frames = append(s.frames, string(m.Sealed.Head)+"|"+string(m.Sealed.Body))
 	} else {
-		s.lives = append(s.lives, string(m.Body))
+		s.lives = append(s.lives, string(m.Body)+string(m.Require))
 	}
 	return true
 }
@@ -167,6 +167,12 @@ type node struct {
 // start runs a node until the test ends, or its stop is called.
 func start(t *testing.T, url, name string, change ...func(*Config)) *node {
 	t.Helper()
+	return startWith(t, url, name, Deps{}, change...)
+}
+
+// startWith is start for a node with more to stand on.
+func startWith(t *testing.T, url, name string, deps Deps, change ...func(*Config)) *node {
+	t.Helper()
 	cfg := DefaultConfig()
 	cfg.URL, cfg.Node = url, name
 	cfg.Lease, cfg.Beat = 1500*time.Millisecond, 100*time.Millisecond
@@ -175,18 +181,16 @@ func start(t *testing.T, url, name string, change ...func(*Config)) *node {
 	}
 	n := &node{t: t, table: &table{of: map[push.ClientKey]*session{}, gen: uint64(time.Now().UnixMilli()) << 10},
 		changed: make(chan string, 4096)}
-	coverHere := func(m *push.Message, to []push.ClientKey) {
+	deps.CoverHere = func(m *push.Message, to []push.ClientKey) {
 		for _, key := range to {
 			for _, s := range n.table.Of(key) {
 				s.Live(m)
 			}
 		}
 	}
-	c, err := Open(t.Context(), cfg, Deps{
-		CoverHere: coverHere,
-		Sessions:  n.table, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: prometheus.NewRegistry(),
-		GroupChanged: func(realm, group string) { n.changed <- realm + "/" + group },
-	})
+	deps.Sessions, deps.Log, deps.Metrics = n.table, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry()
+	deps.GroupChanged = func(realm, group string) { n.changed <- realm + "/" + group }
+	c, err := Open(t.Context(), cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,10 +65,13 @@ type place struct {
 
 func (p place) key() push.ClientKey { return push.ClientKey{Realm: p.Realm, ID: p.ID} }
 
+// message is a live-only push. Body is wrapped where Wrapped is set.
 type message struct {
-	ID   int64
-	Sent time.Time
-	Body []byte
+	ID      int64
+	Sent    time.Time
+	Body    []byte
+	Wrapped bool
+	Require push.SealMode
 }
 
 // sealedFrame is a frame whose opening is its clients' business.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 
 	"github.com/redis/go-redis/v9"
 
@@ -139,7 +140,15 @@ func (c *Cluster) each(places []place, f func(place, push.Session)) {
 }
 
 func (c *Cluster) receiveLive(l letter) {
-	m := &push.Message{ID: l.Message.ID, Sent: l.Message.Sent, Body: l.Message.Body}
+	m := &push.Message{ID: l.Message.ID, Sent: l.Message.Sent, Body: l.Message.Body, Require: l.Message.Require}
+	if l.Message.Wrapped {
+		var err error
+		if m.Body, err = c.unwrap(l.Message); err != nil {
+			c.met.letters.WithLabelValues("malformed").Inc()
+			c.deps.Log.Warn("a live-only push from another node can't be read: the nodes need the same sealing keys", "node", l.From, "err", err)
+			return
+		}
+	}
 	if len(l.Keys) > 0 {
 		c.each(l.Keys, func(_ place, s push.Session) { s.Live(m) })
 		return
@@ -148,6 +157,13 @@ func (c *Cluster) receiveLive(l letter) {
 		s.Live(m)
 		return true
 	})
+}
+
+func (c *Cluster) unwrap(m *message) ([]byte, error) {
+	if c.deps.Unwrap == nil {
+		return nil, errors.New("it is wrapped, and this node has no sealing keys")
+	}
+	return c.deps.Unwrap(m.ID, m.Body)
 }
 
 func (c *Cluster) receiveQuery(l letter) {

@@ -14,7 +14,12 @@ import (
 type lateKeys struct {
 	push.SealKeys
 	secret func(period uint32) ([]byte, error)
+	member *push.SealMember
 	shard  int64
+}
+
+func (l *lateKeys) Member(context.Context, push.ClientKey) (*push.SealMember, error) {
+	return l.member, nil
 }
 
 func (l *lateKeys) Reserve(_ context.Context, _ push.ClientKey, kind push.SealMode, bits, slots int) (push.SealPlace, error) {

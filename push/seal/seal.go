@@ -131,18 +131,18 @@ func (s *Service) Begin(ctx context.Context, key push.ClientKey, hello []byte) (
 }
 
 // Complete implements [push.Sealing].
-func (s *Service) Complete(ctx context.Context, key push.ClientKey, h push.Handshake, confirm []byte) (uint32, error) {
+func (s *Service) Complete(ctx context.Context, key push.ClientKey, h push.Handshake, confirm []byte) (push.Completed, error) {
 	hs, ok := h.(*handshake)
 	if !ok {
-		return 0, push.Errorf(push.CodeInvalidField, "seal_confirm without a handshake")
+		return push.Completed{}, push.Errorf(push.CodeInvalidField, "seal_confirm without a handshake")
 	}
 	chain, err := hs.pending.Confirm(confirm)
 	if err != nil {
-		return 0, push.Errorf(push.CodeInvalidField, "seal_confirm does not confirm: the client and this server came to other keys")
+		return push.Completed{}, push.Errorf(push.CodeInvalidField, "seal_confirm does not confirm: the client and this server came to other keys")
 	}
 	// chain is not wiped on return: a store that ran out of time may still be at
 	// work, and would then keep, and seal for, a key of zeros.
-	up := hs.pending.Up()
+	who, conn := crt.NameHash(key.Realm, key.ID), connKeys{hs.pending.Up(), hs.pending.Session()}
 	err = s.keys.Activate(ctx, key, hs.at, func(period uint32) ([]byte, error) {
 		c := chain
 		defer c.Wipe()
@@ -150,16 +150,19 @@ func (s *Service) Complete(ctx context.Context, key push.ClientKey, h push.Hands
 			c.Step()
 		}
 		m := &push.SealMember{Client: key, Generation: hs.at.Generation, Shard: hs.at.Shard, Slot: hs.at.Slot}
-		return s.wrap(m, &c, up, hs.modulus), nil
+		return s.wrap(m, &c, &conn, hs.modulus), nil
 	})
-	return hs.at.Generation, err
+	if err != nil {
+		return push.Completed{}, err
+	}
+	return completed(who, hs.at.Generation, &conn, hs.modulus), nil
 }
 
-// wrap is how a member's secret is kept: its chain key, what it sends with, then
-// c (section 7).
-func (s *Service) wrap(of *push.SealMember, c *crt.Chain, up [crt.KeySize]byte, m *residue.Modulus) []byte {
+// wrap is how a member's secret is kept: its chain key, what it sends with, what
+// its sessions are sent with, then c (section 7).
+func (s *Service) wrap(of *push.SealMember, c *crt.Chain, conn *connKeys, m *residue.Modulus) []byte {
 	secret := append(make([]byte, 0, 256), c.Key[:]...)
-	secret = append(secret, up[:]...)
+	secret = append(append(secret, conn.up[:]...), conn.session[:]...)
 	if m != nil {
 		secret = m.AppendC(secret)
 	}
@@ -170,22 +173,22 @@ func (s *Service) wrap(of *push.SealMember, c *crt.Chain, up [crt.KeySize]byte, 
 // unwrapped is a member's keys, in clear.
 type unwrapped struct {
 	crt.Member
-	up [crt.KeySize]byte
+	conn connKeys
 }
 
 // unwrap is the reverse.
 func (s *Service) unwrap(m *push.SealMember) (*unwrapped, error) {
 	who := crt.NameHash(m.Client.Realm, m.Client.ID)
 	secret, err := s.cfg.Wrapper.Unwrap(crt.LabelChain, chainOwner(m, m.Period), m.Secret)
-	if err == nil && len(secret) < 2*crt.KeySize {
+	if err == nil && len(secret) < 3*crt.KeySize {
 		err = crt.ErrOpen
 	}
 	if err != nil {
 		return nil, fmt.Errorf("seal: the keys of client %q can't be read: %w", m.Client, err)
 	}
 	defer clear(secret)
-	mem := &unwrapped{crt.Member{Who: who, Chain: crt.Chain{Period: m.Period, Key: [crt.KeySize]byte(secret)}}, [crt.KeySize]byte(secret[crt.KeySize:])}
-	if c := secret[2*crt.KeySize:]; len(c) > 0 {
+	mem := &unwrapped{crt.Member{Who: who, Chain: crt.Chain{Period: m.Period, Key: [crt.KeySize]byte(secret)}}, connKeys{[crt.KeySize]byte(secret[crt.KeySize:]), [crt.KeySize]byte(secret[2*crt.KeySize:])}}
+	if c := secret[3*crt.KeySize:]; len(c) > 0 {
 		if mem.Modulus, err = residue.NewModulus(16*len(c), c); err != nil {
 			return nil, fmt.Errorf("seal: the keys of client %q can't be read: %w", m.Client, err)
 		}
@@ -220,7 +223,7 @@ func (s *Service) Unsealer(ctx context.Context, key push.ClientKey) (push.Unseal
 		return nil, push.Errorf(push.CodeNoSealKey, "client %q seals with crt: what it sends is not sealed", key.ID)
 	}
 	// Keys of this kind begin at key period 0.
-	return unsealer{crt.NewReceiver(mem.Who, crt.Chain{Key: mem.up})}, nil
+	return unsealer{crt.NewReceiver(mem.Who, crt.Chain{Key: mem.conn.up})}, nil
 }
 
 type unsealer struct{ *crt.Receiver }
@@ -238,7 +241,7 @@ func (s *Service) Step(m *push.SealMember) ([]byte, error) {
 	}
 	defer mem.Chain.Wipe()
 	mem.Chain.Step()
-	return s.wrap(m, &mem.Chain, mem.up, mem.Modulus), nil
+	return s.wrap(m, &mem.Chain, &mem.conn, mem.Modulus), nil
 }
 
 // Wrap implements [push.Sealer].

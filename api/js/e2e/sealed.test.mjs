@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { launch, open } from './browser.mjs';
 import { accept, frame, unframe } from './rfc6455.mjs';
-import { makeC, pack, Sealer, Server, slotText } from '../test/sealer.mjs';
+import { makeC, pack, Sealer, Server, Session, slotText } from '../test/sealer.mjs';
 
 const dist = new URL('../dist/', import.meta.url);
 const console_ = readFileSync(new URL('../../console/console.go', import.meta.url), 'utf8');
@@ -35,6 +35,7 @@ const http = createServer((req, res) => {
 const heard = []; // everything that clients said
 let generation = 0;
 let acked = 0;
+let key; // of sessions
 
 http.on('upgrade', (req, socket) => {
   accept(req, socket);
@@ -60,6 +61,7 @@ function hear(say, m) {
     const hello = Buffer.from(m.data, 'base64url');
     const a = identity.answer(hello, { generation: ++generation, period: 7, shard: 5n, slot: 1, slots: 3, slotBytes: 64, c: mine });
     shard.members[1] = { who: hello.subarray(4, 36), chain: a.chain, c: mine };
+    key = a.session;
     say({ type: 'seal_welcome', data: a.welcome.toString('base64url') });
   } else if (m.type === 'seal_confirm') {
     say({ type: 'sealed', generation });
@@ -67,21 +69,24 @@ function hear(say, m) {
   } else if (m.type === 'ack') acked = Number(m.seq);
 }
 
-// Six places: five messages and a gap, in all the ways that they come.
+// Seven places: six messages and a gap, in all the ways that they come.
 function send(say, rekey = false) {
   const at = (n) => BigInt(acked + n);
+  const session = new Session(shard.members[1].who, generation, key);
+  const told = (m) => session.seal(JSON.stringify(m));
   const broken = sealer.direct(shard, 1, at(5), text(5));
   broken[99] ^= 1;
   for (const m of [
     sealer.direct(shard, 1, at(1), text(1)),
     sealer.direct(shard, 0, 9n, text(9)), // a cover for us
     sealer.envelope(shard, 1, at(2), text(2)),
-    { type: 'gap', from: String(at(3)), to: String(at(3)), reason: 'expired' },
+    told({ type: 'gap', from: String(at(3)), to: String(at(3)), reason: 'expired' }),
     ...(rekey ? [sealer.rekey(shard, 1, channel)] : []),
     sealer.channel(channel, at(4), text(4)),
     broken,
     sealer.slotted({ mode: 1, ...shard, texts: { 1: slotText(1, at(6), text(6)) }, lane: 1 }),
-    { type: 'replay_complete', seq: String(at(6)) },
+    told({ type: 'message', seq: String(at(7)), id: '7', ts: 1, topic: 't', data: { n: 7 } }), // was stored in clear
+    { type: 'replay_complete', seq: String(at(7)) },
   ]) say(m);
 }
 
@@ -135,6 +140,7 @@ const forget = (page, library) => page.evaluate(async ([url, key]) => {
 
 const told = (first) => [
   `${first} {"n":1} true`, `${first + 1} {"n":2} true`, `gap ${first + 2}`, `${first + 3} {"n":4} true`, `failed ${first + 4} -1`, `${first + 5} {"n":6} true`,
+  `${first + 6} {"n":7} true`,
 ];
 
 async function fresh(t) {
@@ -153,16 +159,16 @@ test('sealed messages arrive in order, through a worker, under the live page’s
   page.on('worker', (w) => workers.push(w.url()));
   const { order, sealStatus } = await receive(page, '/client/sunzi.js');
   assert.deepEqual(order, told(1));
-  assert.deepEqual(sealStatus, { generation: 1, opened: 6, covers: 1, decryptFailed: 1 });
+  assert.deepEqual(sealStatus, { generation: 1, opened: 8, covers: 1, decryptFailed: 1 });
   assert.deepEqual(workers, [`${origin}/client/sunzi-seal.js`]);
-  assert.deepEqual(heard.find((m) => m.failed), { type: 'ack', seq: '6', failed: [{ seq: '5', code: -1 }] });
+  assert.deepEqual(heard.find((m) => m.failed), { type: 'ack', seq: '7', failed: [{ seq: '5', code: -1 }] });
   assert.deepEqual(problems, []);
 
   // They are kept, and scripts can't export them.
   const kept = await page.evaluate(() => new Promise((resolve) => {
     indexedDB.open('sunzi-seal', 1).onsuccess = (e) => {
       const all = e.target.result.transaction('keys').objectStore('keys').getAll();
-      all.onsuccess = () => resolve(all.result.map((r) => [r.kind, (r.chain ?? r.secret).extractable]));
+      all.onsuccess = () => resolve(all.result.map((r) => [r.kind, (r.chain ?? r.secret).extractable || r.session?.extractable === true]));
     };
   }));
   assert.deepEqual(kept.sort(), [['channel', false], ['keys', false]]);
@@ -171,7 +177,7 @@ test('sealed messages arrive in order, through a worker, under the live page’s
   // again goes with the replay's end.
   await page.reload();
   heard.length = 0;
-  assert.deepEqual((await receive(page, '/client/sunzi.js')).order, told(7));
+  assert.deepEqual((await receive(page, '/client/sunzi.js')).order, told(8));
   assert.deepEqual(heard[0].seal_held, [1]);
   assert.ok(!heard.some((m) => m.type === 'seal_hello'));
   assert.deepEqual(await forget(page, '/client/sunzi.js'), ['keys']);

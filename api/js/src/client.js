@@ -209,6 +209,7 @@ export class Client {
     this.#sealing ??= await seal.load(this.#platform, {
       send: (m) => this.#send(m),
       take: (item) => this.#take(item),
+      decode,
       unopened: () => this.#inbox.unopened(),
       drop: (why, error) => this.#link?.socket && this.#drop(why, 'backoff', error),
       fail: (error) => this.#link && this.#refuse(error),

@@ -30,7 +30,7 @@ export interface Message<T = unknown> {
   readonly collapseKey: string | null;
   readonly attachment: Attachment | null;
   readonly expires: number | null;
-  /** It came sealed, under keys that only this client and the pinned server have (a channel's: its members). */
+  /** It came sealed (it may have been stored in clear before), under keys that only this client and the pinned server have (a channel's: its members). */
   readonly sealed: boolean;
   /** Only with ack: 'manual'. The cursor moves once all before it are acked too. */
   ack?(): void;
@@ -96,10 +96,9 @@ export interface Options {
    */
   serverKey?: string;
   /**
-   * Default false: with seal, a server that does not seal, or a message with a
-   * place that comes in clear, ends in FAILED. True takes both; see
-   * Message.sealed. A mailbox in which messages wait from before sealing was
-   * asked for needs it once. Messages without a place may come in clear anyway.
+   * Default false: with seal, a server that does not seal ends in FAILED. True
+   * goes on in clear then; see Message.sealed. From a server that does seal
+   * nothing with content is taken in clear, whatever this says.
    */
   allowPlain?: boolean;
   /** Default 'indexeddb', which falls back to memory: then a reload loses what was sealed and not yet acked. */
@@ -166,14 +165,15 @@ export interface Events {
   /**
    * A sealed frame, before its message is handled: its bytes as they came, its
    * place, if it has one, and whether it held nothing for this client (cover) or
-   * did not open (failed, mode null). group is a rekey frame's.
+   * did not open (failed, mode null). group is a rekey frame's. Mode session is
+   * what was sealed for this connection alone: notices too.
    */
   sealed: {
     bytes: Uint8Array;
     place: bigint | null;
     cover: boolean;
     failed: boolean;
-    mode: 'direct' | 'envelope' | 'rekey' | 'channel' | 'down' | null;
+    mode: 'direct' | 'envelope' | 'rekey' | 'channel' | 'down' | 'session' | null;
     group: string | null;
   };
   /** New sealing keys: a handshake is complete. */

@@ -6,6 +6,7 @@ import { decodeText } from '../src/seal/bytes.js';
 import { AEAD, CRT, Handshake } from '../src/seal/handshake.js';
 import { baseKey, nameHash } from '../src/seal/keys.js';
 import { Keys, Ring } from '../src/seal/ring.js';
+import { Receiver } from '../src/seal/session.js';
 import { Sender } from '../src/seal/up.js';
 import { webPair } from './sealer.mjs';
 
@@ -73,17 +74,28 @@ const check = {
     // Suite 2 is not for browsers: its welcome is one to a hello that was never said.
     if (v.error || v.suite !== 1) return assert.rejects(finished, { message: 'sunzi: the handshake failed' });
     assert.equal(hex(hello), v.hello);
-    const { grant, chain, up, confirm } = await finished;
+    const { grant, chain, up, session, confirm } = await finished;
     const { generation, period, shard, slot, slots, slot_bytes: slotBytes, c } = v.grant;
     assert.deepEqual(grant, { generation, period, shard: BigInt(shard), slot, slots, slotBytes, c: unhex(c) });
     assert.equal(hex(confirm), v.confirm);
     await sameKey(chain, v.chain);
     await sameKey(up, v.up);
+    await sameKey(session, v.session);
   },
 
   async up(v) {
     const s = await Sender.make({ who: unhex(v.who), up: await baseKey(unhex(v.chain)), begins: v.period }, unhex(v.sender));
     for (const { format, text, frame } of v.messages) assert.equal(hex(await s.seal(text, format)), frame);
+  },
+
+  async session(v) {
+    const r = new Receiver({ who: unhex(v.who), generation: v.period, session: await baseKey(unhex(v.chain)) });
+    const bad = v.error ? v.messages.pop() : null; // the last is to be refused
+    for (const { format, text, frame } of v.messages) {
+      const o = await r.open(unhex(frame));
+      assert.deepEqual([o.format, new TextDecoder().decode(o.text)], [format, text]);
+    }
+    if (bad) await assert.rejects(r.open(unhex(bad.frame)), { message: 'sunzi: this does not open' });
   },
 
   text(v) {

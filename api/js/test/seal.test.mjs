@@ -23,7 +23,7 @@ const step = (s) => ({ ...s, period: s.period + 1, members: s.members.map((m) =>
 
 const record = async (slot, more = {}) => ({
   kind: 'keys', who: bytes(members[slot].who), mode: CRT, generation: 1, period: 7, chain: await baseKey(bytes(members[slot].chain)),
-  shard: 5n, slot, slots: SLOTS, slotBytes: 64, c: bytes(members[slot].c), made: 1, ...more,
+  shard: 5n, slot, slots: SLOTS, slotBytes: 64, c: bytes(members[slot].c), made: 1, session: await baseKey(randomBytes(32)), ...more,
 });
 
 async function ring(slot) {

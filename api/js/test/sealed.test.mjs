@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { createDecipheriv, randomBytes } from 'node:crypto';
 import { memoryKeys } from '../src/seal/store.js';
 import { message, settle, until, world } from './fake.mjs';
-import { kdf, nameHash, nonce, ratchet, Server } from './sealer.mjs';
+import { kdf, nameHash, nonce, ratchet, Server, Session } from './sealer.mjs';
 import { DAY, id, KEY, moduli, ready, sealing, server, text, WELCOME, workers } from './sealing.mjs';
 
 test('a handshake, and what is sealed then is handled and acked', async () => {
@@ -50,13 +50,13 @@ test('sealed and plain keep their order', async () => {
   w.client.on('*', (m) => void order.push(String(m.seq)));
   for (const e of ['gap', 'tombstone', 'replay_complete', 'member']) w.client.when(e, () => order.push(e));
   w.direct(1);
-  w.socket.say({ type: 'gap', from: '2', to: '3', reason: 'expired' });
+  w.tell({ type: 'gap', from: '2', to: '3', reason: 'expired' });
   w.direct(4);
   w.socket.say({ type: 'replay_complete', seq: '4' });
   w.socket.sayBytes(w.sealer.envelope(w.shard, 1, 5n, text(5)));
-  w.socket.say({ type: 'member_joined', group: 'g', client_id: 'x' });
+  w.tell({ type: 'member_joined', group: 'g', client_id: 'x' });
   w.direct(6);
-  await w.seen(4);
+  await w.seen(6);
   await w.clock.advance(60);
   assert.deepEqual(order, ['1', 'gap', '4', 'replay_complete', '5', 'member', '6']);
   assert.deepEqual(w.got.map((m) => m.replayed), [true, true, false, false]);
@@ -180,20 +180,83 @@ test('a hello that may have come too late is no refusal', async () => {
   await w.shake();
 });
 
-test('a plain message with a place is refused where sealed ones are asked for', async () => {
+const CLEAR = {
+  message: message(2), 'a live message': message(2, { seq: undefined, id: 'live' }), gap: { type: 'gap', from: '2', to: '2', reason: 'expired' },
+  tombstone: { type: 'tombstone', id: '1', seq: '1' }, joined: { type: 'member_joined', group: 'g', client_id: 'x' },
+  left: { type: 'member_left', group: 'g', client_id: 'x' }, typing: { type: 'typing', conversation_id: 'g', sender_id: 'x' },
+};
+for (const [name, m] of Object.entries(CLEAR)) {
+  test(`in clear where the server seals: ${name} is refused, whatever is allowed elsewhere`, async () => {
+    const w = await ready({ allowPlain: true });
+    w.direct(1);
+    w.socket.say(m);
+    await until(() => w.client.state === 'FAILED');
+    await settle();
+    assert.deepEqual(w.got.map((g) => g.seq), [1n]);
+    assert.deepEqual(['gap', 'tombstone', 'member', 'typing'].flatMap((e) => w.events(e)), []);
+  });
+}
+
+test('what was not stored sealed comes sealed for the connection, under new keys too', async () => {
   const w = await ready();
-  w.direct(1);
-  w.socket.say(message(2, { seq: undefined, id: 'live' }));
-  w.socket.say(message(2));
-  await until(() => w.client.state === 'FAILED');
-  await settle();
-  assert.deepEqual(w.got.map((m) => m.seq), [1n]);
-  assert.deepEqual(w.acks(), []);
-  const p = await ready({ allowPlain: true });
-  p.socket.say(message(1));
-  p.direct(2);
-  await p.seen(1);
-  assert.deepEqual(p.got.map((m) => [m.seq, m.sealed]), [[1n, false], [2n, true]]);
+  w.tell(message(1, { replayed: true }));
+  w.tell(message(2, { seq: undefined, id: 'live' }));
+  w.tell({ type: 'typing', conversation_id: 'g', sender_id: 'x' });
+  await w.seen(3);
+  assert.deepEqual(w.got.map((m) => [m.seq, m.sealed, m.replayed]), [[1n, true, true], [null, true, false]]);
+  assert.equal(w.events('typing').length, 1);
+  assert.deepEqual(w.events('sealed').map((e) => [e.mode, e.place, e.failed]), [['session', 1n, false], ['session', null, false], ['session', null, false]]);
+  await w.pass(DAY);
+  const before = w.session;
+  await until(() => w.sent('seal_hello').length === 2);
+  w.socket.sayBytes(before.seal(JSON.stringify(message(2)))); // still under the keys of before
+  await w.shake();
+  w.tell(message(3));
+  await w.seen(5);
+  assert.deepEqual(w.got.map((m) => m.seq), [1n, null, 2n, 3n]);
+  w.socket.sayBytes(before.seal(JSON.stringify(message(4)))); // they are done with
+  await until(() => w.client.state === 'RECONNECTING');
+});
+
+for (const [name, bad] of Object.entries({
+  'a hole': (w) => (w.session.seal('lost'), w.session.seal(JSON.stringify(message(2)))),
+  'a changed bit': (w) => flipped(w.session.seal(JSON.stringify(message(2)))),
+  'no message': (w) => w.session.seal('{}'),
+  'no content': (w) => w.session.seal('{"type":"pong"}'),
+  'another format': (w) => w.session.seal(JSON.stringify(message(2)), 3),
+  'keys of another': (w) => new Session(w.member.who, 2, w.member.session).seal(JSON.stringify(message(2))),
+})) {
+  test(`a session frame that is ${name} ends the connection, not the client`, async () => {
+    const store = memoryKeys();
+    const w = await ready({ sealKeys: store });
+    w.tell(message(1));
+    await w.seen(1);
+    w.socket.sayBytes(bad(w));
+    await until(() => w.client.state === 'RECONNECTING');
+    await w.clock.advance(1000);
+    await w.greet({ cursor: '1' });
+    w.session = new Session(w.member.who, 1, w.member.session); // anew for each connection
+    w.tell(message(2));
+    await until(() => w.got.length === 2);
+    assert.deepEqual(w.got.map((m) => m.seq), [1n, 2n]);
+    assert.equal(store.load('ws://host.test  c1')[0].session.extractable, false);
+  });
+}
+
+const flipped = (b) => (b[b.length - 1] ^= 1, b);
+
+test('keys that were kept without one for sessions are dropped, and new ones made', async () => {
+  const store = memoryKeys();
+  await ready({ sealKeys: store });
+  const key = 'ws://host.test  c1';
+  const { session, ...old } = store.load(key)[0];
+  store.put(key, 'keys 1', old);
+  const w = sealing({ sealKeys: store });
+  w.generation = 1;
+  await w.greet();
+  assert.deepEqual(w.socket.sent[0].seal_held, []);
+  await w.shake();
+  assert.deepEqual(store.load(key).map((r) => r.generation), [2]);
 });
 
 test('after a reload the keys are still there: no handshake, and old frames open', async () => {
@@ -422,9 +485,9 @@ test('with a worker: the same, in the same order', async () => {
   w.direct(1);
   w.socket.sayBytes(w.sealer.rekey(w.shard, 1, channel));
   w.socket.sayBytes(w.sealer.channel(channel, 2n, text(2)));
-  w.socket.say({ type: 'gap', from: '3', to: '3', reason: 'expired' });
+  w.tell({ type: 'gap', from: '3', to: '3', reason: 'expired' });
   w.direct(4);
-  await w.seen(4);
+  await w.seen(5);
   assert.deepEqual(w.got.map((m) => m.seq), [1n, 2n, 4n]);
   await w.client.close();
   assert.equal(made[0].terminated, true);

@@ -131,6 +131,24 @@ export class Sealer {
   }
 }
 
+/** What one connection is told, sealed for it alone. */
+export class Session {
+  id = randomBytes(8);
+  batch = 0n;
+
+  constructor(who, generation, key) {
+    Object.assign(this, { who, generation, key });
+  }
+
+  seal(text, format = 1) {
+    const batch = this.batch++;
+    const key = kdf(this.key, Buffer.concat([Buffer.from('CRT-BE/1 session'), this.id, this.who]));
+    const head = header({ mode: 7, period: this.generation, batch, sealer: this.id, length: text.length + 17 }).subarray(0, 44);
+    const body = gcm(key, nonce(batch, 0, 5), Buffer.concat([head, this.who]), Buffer.concat([Buffer.of(format), Buffer.from(text)]));
+    return Buffer.concat([head, sha(body), body]);
+  }
+}
+
 // X25519 keys, raw.
 const PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex');
 const SPKI = Buffer.from('302a300506032b656e032100', 'hex');
@@ -143,7 +161,7 @@ export class Server {
   key = generateKeyPairSync('x25519').privateKey;
   public = rawPublic(this.key);
 
-  /** { welcome, confirm, chain, up } for a SEAL_HELLO. */
+  /** { welcome, confirm, chain, up, session } for a SEAL_HELLO. */
   answer(hello, { generation, period, shard = 0n, slot = 0, slots = 0, slotBytes = 0, c = Buffer.alloc(0) }) {
     const e = generateKeyPairSync('x25519').privateKey;
     const theirs = publicKey(hello.subarray(52, 84));
@@ -153,7 +171,8 @@ export class Server {
     const grant = Buffer.concat([u32(generation), u32(period), u64(shard), u16(slot), u16(slots), u16(slotBytes), Buffer.alloc(10), c]);
     const welcome = Buffer.concat([clear, gcm(kdf(ss, 'CRT-BE/1 welcome', th), Buffer.alloc(12), th, grant)]);
     const mac = createHmac('sha256', kdf(ss, 'CRT-BE/1 confirm', th)).update(sha(welcome)).digest();
-    return { welcome, confirm: Buffer.concat([Buffer.of(1), mac.subarray(0, 16)]), chain: kdf(ss, 'CRT-BE/1 chain', th), up: kdf(ss, 'CRT-BE/1 up chain', th) };
+    const [chain, up, session] = ['chain', 'up chain', 'session chain'].map((info) => kdf(ss, `CRT-BE/1 ${info}`, th));
+    return { welcome, confirm: Buffer.concat([Buffer.of(1), mac.subarray(0, 16)]), chain, up, session };
   }
 }
 

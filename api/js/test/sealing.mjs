@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { serve } from '../src/seal/port.js';
 import { memoryKeys } from '../src/seal/store.js';
 import { until, world } from './fake.mjs';
-import { makeC, nameHash, pack, Sealer, Server } from './sealer.mjs';
+import { makeC, nameHash, pack, Sealer, Server, Session } from './sealer.mjs';
 
 export const DAY = 24 * 3_600_000;
 export const server = new Server();
@@ -42,15 +42,17 @@ export function sealing(options = {}, { mode = 'crt', url, Worker } = {}) {
     const grant = mode === 'crt' ? { shard: 5n, slot: 1, slots: 3, slotBytes: 64, c } : {};
     const a = server.answer(hello, { generation: w.generation, period: 7, ...grant, ...more });
     w.shard = { shard: 5n, period: 7, members: [others[0], { who: hello.subarray(4, 36), chain: a.chain, c }, others[1]] };
-    w.member = { who: hello.subarray(4, 36), chain: a.chain, up: a.up, period: 7 };
+    w.member = { who: hello.subarray(4, 36), chain: a.chain, up: a.up, session: a.session, period: 7 };
     s.say({ type: 'seal_welcome', data: a.welcome.toString('base64url') });
     await until(() => w.sent('seal_confirm').length > before || w.client.state === 'FAILED', 'seal_confirm');
     if (w.client.state === 'FAILED') return;
     assert.equal(w.sent('seal_confirm').at(-1).data, a.confirm.toString('base64url'));
     s.say({ type: 'sealed', generation: w.generation });
+    w.session = new Session(w.member.who, w.generation, a.session);
     await until(() => w.events('keys').at(-1)?.generation === w.generation, 'keys');
   };
   w.direct = (seq, n = seq) => w.socket.sayBytes(w.sealer.direct(w.shard, 1, BigInt(seq), text(n)));
+  w.tell = (m) => w.socket.sayBytes(w.session.seal(JSON.stringify(m)));
   /** Time goes on, and the server answers the pings. */
   w.pass = async (ms) => {
     for (let left = ms; left > 0; left -= 25_000) {

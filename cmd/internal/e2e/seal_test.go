@@ -33,6 +33,7 @@ type sealer struct {
 	mu       sync.Mutex
 	texts    []string
 	failures []string
+	events   []string
 	stats    wsclient.SealStats
 	wire     *wireTap
 }
@@ -53,6 +54,11 @@ func newSealer(t *testing.T, s *server, id, mode, serverKey string) *sealer {
 func (c *sealer) connect(s *server) (end func()) {
 	c.t.Helper()
 	client, err := wsclient.New(wsclient.Config{
+		OnEvent: func(e wsclient.Event) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.events = append(c.events, string(e.Kind))
+		},
 		URL: "ws://one.address/ws", ClientID: c.id, Token: c.token, Cursors: c.cursors,
 		Seal: c.mode, ServerKey: c.key, SealKeys: c.keys,
 		NetDial: func(ctx context.Context, network, _ string) (net.Conn, error) {

@@ -48,13 +48,17 @@ func (s *Server) clusterConfig() cluster.Config {
 
 // clusterDeps are called once the cluster runs, when there is a service.
 func (s *Server) clusterDeps() cluster.Deps {
-	return cluster.Deps{
+	d := cluster.Deps{
 		Sessions: s.hub, Log: logging.Named(s.log, logging.ServerLog), Now: s.seams.Clock, Metrics: s.registry,
 		GroupChanged: func(realm, group string) { s.service.GroupChanged(realm, group) },
 		CoverHere:    func(m *push.Message, to []push.ClientKey) { s.service.CoverHere(m, to) },
 		CloseHere:    func(c push.Closing) int { return s.service.CloseHere(c) },
 		Registered:   func(keys []push.ClientKey) { s.service.Registered(keys) },
 	}
+	if s.sealing != nil {
+		d.Wrap, d.Unwrap = s.sealing.WrapLive, s.sealing.UnwrapLive
+	}
+	return d
 }
 
 // degraded are the checks that leave the node ready: without Redis it serves

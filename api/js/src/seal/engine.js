@@ -4,11 +4,15 @@
 // is one (see port.js); its methods are called one after the other, in order.
 
 import { equal, OpenError } from './bytes.js';
+import { MODES, SESSION } from './frame.js';
 import { AEAD, Handshake } from './handshake.js';
 import { MAX_STEPS, nameHash } from './keys.js';
 import { toMessage } from './message.js';
 import { Keys, Ring } from './ring.js';
-import { Sender } from './up.js';
+import { Receiver } from './session.js';
+import { JSON_TEXT, Sender } from './up.js';
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export class Engine {
   #who;
@@ -17,6 +21,8 @@ export class Engine {
   #mode;
   #server;
   #sender = null;
+  #receiver = null; // of what is sealed for this connection alone
+  #told = 0; // the generation of that
   #marks = []; // { seq, under }: the first place that was opened under these keys
   #brought = new Map(); // channel -> the epoch whose secret came last on this connection
   #replayed = false;
@@ -29,9 +35,11 @@ export class Engine {
 
   /**
    * Begins a connection with the records kept of the client; others are passed
-   * over. Answers the generations that are the client's.
+   * over. What is sealed for the connection is so under the newest generation
+   * that the server names, or later ones. Keys without one for sessions are of no use. Answers the generations
+   * that are the client's.
    */
-  async begin({ realm, id, mode, server, records }) {
+  async begin({ realm, id, mode, server, records, newest }) {
     this.#who = await nameHash(realm, id);
     this.#mode = mode;
     this.#server = server;
@@ -42,10 +50,12 @@ export class Engine {
     this.#replayed = false;
     this.#vain = 0;
     for (const r of records) {
-      if (!equal(r.who, this.#who)) continue;
+      if (!equal(r.who, this.#who) || (r.kind === 'keys' && !r.session)) continue;
       if (r.kind === 'keys') this.#ring.add(new Keys(r));
       else this.#ring.addChannel(r);
     }
+    this.#told = newest;
+    this.#receiver = this.#receiverOf(newest);
     return this.#ring.keys.map((k) => k.generation);
   }
 
@@ -57,19 +67,22 @@ export class Engine {
 
   /** Takes SEAL_WELCOME: { generation, confirm, put, remove }. The records are to be kept before confirm is sent. */
   async finish(welcome, now) {
-    const { grant, chain, up, confirm } = await this.#handshake.finish(welcome);
-    const record = { kind: 'keys', who: this.#who, mode: this.#mode, made: now, chain, up, begins: grant.period, ...grant };
+    const { grant, chain, up, session, confirm } = await this.#handshake.finish(welcome);
+    const record = { kind: 'keys', who: this.#who, mode: this.#mode, made: now, chain, up, session, begins: grant.period, ...grant };
     const given = this.#ring.add(new Keys(record));
     return { generation: grant.generation, confirm, put: [record], remove: given.map((k) => k.record) };
   }
 
   /**
    * Opens one binary message: { failed, costly } or { mode, seq, cover, channel, message,
-   * put, remove }. Costly says that failed ones have made more steps than a
+   * put, remove }, or { told } for what was sealed for this connection alone: the
+   * text of a message of the protocol, or null for what ends the connection.
+   * Costly says that failed ones have made more steps than a
    * connection may (crt/SPEC.md section 4). seq is null for what has no place. A frame that opens and holds
    * no message has a seq and no message.
    */
   async open(bytes) {
+    if (bytes[1] === 0x42 && bytes[3] === SESSION) return this.#toldOf(bytes);
     let o;
     const before = this.#ring.steps;
     try {
@@ -89,6 +102,27 @@ export class Engine {
     if (o.seq && o.under.generation !== undefined) this.#mark(o.seq, o.under);
     if (o.message) opened.message = read(o.message, opened.seq);
     return opened;
+  }
+
+  // A frame under newer keys than before is the first after their handshake; one
+  // under earlier keys does not come after that (crt/SPEC.md section 5.7).
+  async #toldOf(bytes) {
+    const generation = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(12);
+    try {
+      const receiver = generation > this.#told ? this.#receiverOf(generation) : this.#receiver;
+      const { format, text } = await receiver.open(bytes);
+      if (format !== JSON_TEXT) throw new OpenError();
+      this.#receiver = receiver;
+      this.#told = generation;
+      return { mode: MODES[SESSION], told: utf8.decode(text) };
+    } catch {
+      return { mode: MODES[SESSION], told: null };
+    }
+  }
+
+  #receiverOf(generation) {
+    const keys = this.#ring.keys.find((k) => k.generation === generation);
+    return keys ? new Receiver(keys.record) : null;
   }
 
   #mark(seq, under) {

@@ -17,7 +17,8 @@ export const REKEY = 3;
 export const CHANNEL = 4;
 export const DOWN = 5;
 export const UP = 6;
-export const MODES = ['', 'direct', 'envelope', 'rekey', 'channel', 'down', 'up'];
+export const SESSION = 7;
+export const MODES = ['', 'direct', 'envelope', 'rekey', 'channel', 'down', 'up', 'session'];
 
 /** Whether moduli may have so many bytes (section 1.2). */
 export const isWidth = (bytes) => bytes === 64 || bytes === 128 || bytes === 256;
@@ -43,6 +44,7 @@ export function parseFrame(b) {
     mode: b[3],
     shard: d.getBigUint64(4),
     period: d.getUint32(12),
+    batch: d.getBigUint64(16),
     sealer: b.subarray(24, 32),
     slots: d.getUint16(32),
     slotBytes: d.getUint16(34),
@@ -61,7 +63,7 @@ export function parseFrame(b) {
 export const slotted = (mode) => mode >= DIRECT && mode <= REKEY;
 
 function sound({ mode, slots, slotBytes }, bodyLength) {
-  if (mode < DIRECT || mode > UP || bodyLength > MAX_BODY) return false;
+  if (mode < DIRECT || mode > SESSION || bodyLength > MAX_BODY) return false;
   if (slotted(mode) ? !isShard(slots, slotBytes) : slots !== 0 || slotBytes !== 0) return false;
   return mode === DIRECT ? bodyLength === 0 : bodyLength >= TAG;
 }

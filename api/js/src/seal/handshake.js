@@ -40,7 +40,7 @@ export class Handshake {
     return this.#hello;
   }
 
-  /** Takes SEAL_WELCOME: { grant, chain, up, confirm }. The handshake is used up. */
+  /** Takes SEAL_WELCOME: { grant, chain, up, session, confirm }. The handshake is used up. */
   async finish(welcome) {
     try {
       return await this.#finish(welcome);
@@ -67,6 +67,7 @@ export class Handshake {
       grant,
       chain: await deriveBase(shared, 'CRT-BE/1 chain', th),
       up: await deriveBase(shared, 'CRT-BE/1 up chain', th),
+      session: await deriveBase(shared, 'CRT-BE/1 session chain', th),
       confirm: concat(Uint8Array.of(1), mac.subarray(0, 16)),
     };
   }

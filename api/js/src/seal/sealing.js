@@ -15,6 +15,7 @@ const HANDSHAKE_MS = 10_000;
 // (api/wire/SPEC.md section 4.1): what it does not offer then says nothing.
 const HELLO_WAIT_MS = 800;
 const RENEW_MS = 24 * 3_600_000; // heals keys that were stolen without being noticed (crt/SPEC.md section 3)
+const CONTENT = ['message', 'gap', 'tombstone', 'member_joined', 'member_left', 'typing']; // never in clear
 const IN_CLEAR = ['hello', 'seal_hello', 'seal_confirm'];
 
 /** A reason to give up: going on would be less safe than was asked for. */
@@ -25,7 +26,7 @@ function refusal(why) {
 export class Sealing {
   #platform;
   #options; // { mode, server, keys, allowPlain, up, url }
-  #hooks; // { send(m), take(item), unopened(), drop(why, error), fail(error), emit(event, detail), trouble(error) }
+  #hooks; // { send(m), take(item), decode(text), unopened(), drop(why, error), fail(error), emit(event, detail), trouble(error) }
   #store;
   #key = null; // whose records are loaded
   #records = [];
@@ -68,7 +69,10 @@ export class Sealing {
 
   async #load(key) {
     this.#key = key;
-    this.#records = key === null ? [] : [...(await this.#store.load(key))];
+    const all = key === null ? [] : [...(await this.#store.load(key))];
+    // Keys that were kept before there was one for sessions open nothing that a connection needs.
+    this.#records = all.filter((r) => r.kind !== 'keys' || r.session);
+    for (const r of all) if (!this.#records.includes(r)) await this.#store.remove(key, recordName(r));
   }
 
   /** On welcome, so many ms after hello, before anything else of the connection. Throws where it is refused. */
@@ -96,8 +100,8 @@ export class Sealing {
       if (named) throw new Error('sunzi: the keys of another client were named'); // the next hello knows better
     }
     await (this.#opening ??= this.#connect());
-    const { realm = '', client_id: id } = welcome;
-    const call = { realm, id, mode: modeNumber(mode), server, records: this.#records };
+    const { realm = '', client_id: id, seal_generation: newest = 0 } = welcome;
+    const call = { realm, id, mode: modeNumber(mode), server, records: this.#records, newest };
     const ours = await this.#port.call('begin', call);
     this.#records = this.#records.filter((r) => r.kind !== 'keys' || ours.includes(r.generation));
   }
@@ -178,12 +182,13 @@ export class Sealing {
     await this.#begun;
     if (!this.#active) return null;
     const opened = await this.#port.call('open', bytes);
-    if (opened.channel !== null && opened.put) await this.#keep(opened); // before what is sealed under it is handled
+    if (opened.channel && opened.put) await this.#keep(opened); // before what is sealed under it is handled
     return { ...opened, bytes };
   }
 
   deliver(opened) {
     if (!opened) return;
+    if (opened.told !== undefined) return this.#told(opened);
     const { bytes, failed = false, cover = false, seq: place = null, mode = null, channel: group = null, message } = opened;
     this.#count(opened);
     this.#hooks.emit('sealed', { bytes, place, cover, failed, mode, group });
@@ -194,6 +199,28 @@ export class Sealing {
       this.#hooks.take({ type: 'message', id: message.id, seq: place, message });
     } else if (place !== null) {
       this.#hooks.take({ type: 'lost', seq: place, from: place, to: place }); // opened, and no message of ours
+    }
+  }
+
+  // What was sealed for this connection alone. One that is not the next ends it.
+  #told({ bytes, told, mode }) {
+    const failed = told === null;
+    const m = failed ? null : this.#content(told);
+    const place = m?.type === 'message' ? m.seq : null;
+    this.#count({ failed });
+    this.#hooks.emit('sealed', { bytes, place, cover: false, failed, mode: failed ? null : mode, group: null });
+    if (!m) return this.#hooks.drop('a session frame that does not open, or not in this place');
+    if (m.type === 'message') m.message.sealed = true;
+    this.#hooks.take(m);
+  }
+
+  // The message in the text; null for what is none, or does not come so.
+  #content(text) {
+    try {
+      const m = this.#hooks.decode(text);
+      return CONTENT.includes(m.type) ? m : null;
+    } catch {
+      return null;
     }
   }
 
@@ -209,7 +236,7 @@ export class Sealing {
       this.#replaying = false;
       this.#forget('replayed');
     }
-    return m.type !== 'message' || m.seq === null || this.#options.allowPlain;
+    return !this.#active || !CONTENT.includes(m.type);
   }
 
   /** Everything up to seq is acked: earlier keys may go. */

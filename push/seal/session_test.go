@@ -1,0 +1,78 @@
+package seal
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"testing"
+
+	"github.com/sunzi-push/sunzi/crt"
+	"github.com/sunzi-push/sunzi/push"
+)
+
+// soonKeys is a store that keeps what it is given.
+type soonKeys struct{ lateKeys }
+
+func (k *soonKeys) Activate(_ context.Context, key push.ClientKey, at push.SealPlace, secret func(period uint32) ([]byte, error)) error {
+	b, err := secret(at.Period + 2)
+	k.member = &push.SealMember{Client: key, Generation: at.Generation, Period: at.Period + 2, Shard: at.Shard, Slot: at.Slot, Secret: b}
+	return err
+}
+
+// What seals for a session is the same after the handshake, from the store, and
+// after a step of the key period.
+func TestSessionsAreSealedForUnderTheHandshakesKey(t *testing.T) {
+	id, err := crt.NewIdentity(bytes.Repeat([]byte{1}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := crt.NewWrapper(map[uint32][]byte{1: bytes.Repeat([]byte{2}, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Config{Identity: id, Wrapper: w})
+	defer s.Close()
+	ann := push.ClientKey{ID: "ann"}
+	for kind, mode := range kinds {
+		store := &soonKeys{}
+		s.Keep(store)
+		if c, err := s.Session(t.Context(), ann); err != nil || c.Session != nil || c.Generation != 0 {
+			t.Fatalf("without keys: %+v, %v", c, err)
+		}
+		h, hello, err := crt.NewHandshake(crt.X25519, kind, crt.NameHash("", "ann"), id.Public(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		welcome, pending, err := s.Begin(t.Context(), ann, hello)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, confirm, err := h.Finish(welcome)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opens := func(c push.Completed, err error) {
+			t.Helper()
+			if err != nil || c.Mode != mode || c.Generation != 1 {
+				t.Fatalf("%+v, %v", c, err)
+			}
+			r := crt.NewSessionReceiver(crt.NameHash("", "ann"), 1, keys.Session())
+			for json, format := range map[bool]crt.Format{true: crt.JSON, false: crt.MsgPack} {
+				f, err := c.Session.Seal([]byte("text"), json)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, text, err := r.Open(f); err != nil || got != format || string(text) != "text" {
+					t.Errorf("%d %q, %v", got, text, err)
+				}
+			}
+		}
+		opens(s.Complete(t.Context(), ann, pending, confirm))
+		opens(s.Session(t.Context(), ann))
+		if store.member.Secret, err = s.Step(store.member); err != nil {
+			t.Fatal(err)
+		}
+		store.member.Period++
+		opens(s.Session(t.Context(), ann))
+	}
+}
