@@ -31,12 +31,15 @@ func (s *Store) Rewrap(ctx context.Context, w push.Rewrapper) (Rewrapped, error)
 	return r, err
 }
 
-// rewrapMembers goes through clients' keys. Index: seal_key's primary key.
+// rewrapMembers goes through clients' keys. Index: seal_key's primary key, a range
+// in order: SQLite sees it in the comparison of rows, MySQL in the other, and
+// neither takes seal_key_state, where each step would sort all that are left.
 func (s *Store) rewrapMembers(ctx context.Context, w push.Rewrapper) (int, error) {
 	return rewrapRows(ctx, s, rewrapStep, func(t *tx, last *push.SealMember) ([]push.SealMember, error) {
-		rows, err := t.query(`SELECT realm, client_id, generation, shard, slot, period, secret FROM seal_key WHERE state = 1
-			AND (realm > ? OR realm = ? AND (client_id > ? OR client_id = ? AND generation > ?))
+		rows, err := t.query(`SELECT realm, client_id, generation, shard, slot, period, secret FROM seal_key WHERE +state = 1
+			AND (realm, client_id, generation) > (?, ?, ?) AND (realm > ? OR realm = ? AND (client_id > ? OR client_id = ? AND generation > ?))
 			ORDER BY realm, client_id, generation LIMIT ?`+t.cfg.engine.forUpdate,
+			last.Client.Realm, last.Client.ID, int64(last.Generation),
 			last.Client.Realm, last.Client.Realm, last.Client.ID, last.Client.ID, int64(last.Generation), rewrapStep)
 		return collect(rows, err, scanMember)
 	}, func(t *tx, m *push.SealMember) (bool, error) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -168,4 +170,28 @@ func TestAWrappedKeyThatIsPutBackDoesNotOpen(t *testing.T) {
 		put("eve", newEve)
 		refused("an earlier generation's", eve)
 	})
+}
+
+// A step of rewrapping reads on from the one before: it neither goes through
+// those that were seen, nor sorts those that are left.
+func TestAStepOfRewrappingReadsARange(t *testing.T) {
+	s := openSealed(t, Config{Path: filepath.Join(t.TempDir(), "s.db")}, newSealing(t, 1))
+	if _, err := s.Rewrap(t.Context(), &noted{}); err != nil {
+		t.Fatal(err)
+	}
+	seen := &queries{texts: make(map[string]struct{})}
+	seen.collect(t, s.Store)
+	found := false
+	for text := range seen.texts {
+		if !strings.Contains(text, "FROM seal_key") || !strings.Contains(text, "ORDER BY realm, client_id") {
+			continue
+		}
+		found = true
+		if plan := planOf(t, s.Store, text); len(plan) != 1 || !strings.Contains(plan[0], "USING PRIMARY KEY ((realm,client_id,generation)>(?,?,?))") {
+			t.Errorf("%q", plan)
+		}
+	}
+	if !found {
+		t.Error("no clients' keys were read")
+	}
 }
