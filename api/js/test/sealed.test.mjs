@@ -166,6 +166,19 @@ test('a server that does not seal is refused, unless plain is allowed', async ()
   assert.deepEqual(p.sent('seal_hello'), []);
 });
 
+test('what waits sealed opens where the server offers no sealing any more', async () => {
+  const a = await ready({ allowPlain: true });
+  a.socket.end(1006);
+  await a.clock.advance(10_000);
+  const s = await a.greet({ seal: undefined, seal_key: undefined, seal_generation: undefined });
+  a.direct(1);
+  s.say(message(2));
+  await a.seen(1);
+  await until(() => a.got.length === 2, 'both are handled');
+  assert.deepEqual(a.got.map((m) => [m.seq, m.sealed]), [[1n, true], [2n, false]]);
+  assert.deepEqual(a.sent('seal_hello'), []);
+});
+
 test('a hello that may have come too late is no refusal', async () => {
   const w = sealing();
   await until(() => w.socket?.readyState === 0, 'a socket');

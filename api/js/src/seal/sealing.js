@@ -180,7 +180,7 @@ export class Sealing {
     const bytes = new Uint8Array(data);
     if (bytes[0] !== 0x43 || (bytes[1] !== 0x42 && bytes[1] !== 0x50)) return null; // no frame: not for us
     await this.#begun;
-    if (!this.#active) return null;
+    if (!this.#begun) return null;
     const opened = await this.#port.call('open', bytes);
     if (opened.channel && opened.put) await this.#keep(opened); // before what is sealed under it is handled
     return { ...opened, bytes };
@@ -245,7 +245,7 @@ export class Sealing {
   }
 
   #forget(...call) {
-    if (!this.#active || !this.#port) return;
+    if (!this.#begun || !this.#port) return;
     const begun = this.#begun; // a store that fails stops no delivery: keys are only kept for longer
     this.#port.call(...call).then((o) => this.#keep(o)).catch((error) => this.#begun === begun && this.#hooks.trouble(error));
   }
