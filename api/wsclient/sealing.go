@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -79,7 +82,8 @@ type sealing struct {
 	timer    *time.Timer          // the next handshake, or the deadline of a step
 	hello    *crt.ClientHandshake // waits for seal_welcome
 	fresh    *generation          // its keys; waits for sealed
-	usable   bool                 // the client holds the newest keys
+	stated   bool                 // hello said which keys are held
+	usable   bool                 // the client holds the newest keys, and the server knows
 	sender   *crt.Sender          // seals what is sent; nil: it goes in clear
 	on       bool                 // the server seals everything that has content
 	receiver *crt.Receiver        // of what is sealed for this connection; nil: there are no keys yet
@@ -124,6 +128,42 @@ func (s *session) loadKeys(ctx context.Context, realm, clientID string) *ending 
 	s.keys = fresh
 	s.tellGeneration()
 	return nil
+}
+
+// holdKeys has hello say which keys the client holds. While nobody knows whose
+// those are it says nothing of them, and there will be a handshake.
+func (s *session) holdKeys(ctx context.Context, hello *wire.ClientMessage) *ending {
+	hello.Seal = s.cfg.Seal
+	if !s.cfg.seals() {
+		return nil
+	}
+	realm, clientID := s.Identity()
+	if clientID == "" {
+		realm, clientID = subject(s.token)
+	}
+	if end := s.loadKeys(ctx, realm, clientID); end != nil {
+		return end
+	}
+	if s.seal.stated = s.keys.key != ""; s.seal.stated {
+		hello.SealHeld = s.keys.held()
+	}
+	return nil
+}
+
+// subject is whom a token of the server's own is about; empty where it does not
+// say. Nothing but the choice of keys to name depends on it.
+func subject(token string) (realm, clientID string) {
+	_, payload, _ := strings.Cut(token, ".")
+	payload, _, _ = strings.Cut(payload, ".")
+	text, err := base64.RawURLEncoding.DecodeString(payload)
+	var claims struct {
+		Sub   string `json:"sub"`
+		Realm string `json:"realm"`
+	}
+	if err != nil || json.Unmarshal(text, &claims) != nil {
+		return "", ""
+	}
+	return claims.Realm, claims.Sub
 }
 
 func (s *session) tellGeneration() {
@@ -177,7 +217,7 @@ func (s *session) checkSeal(ctx context.Context, w *wire.Welcome) *ending {
 	}
 	s.seal.on = true
 	s.keys.completed(w.SealGeneration)
-	s.seal.usable = s.keys.holds(w.SealGeneration, s.kind())
+	s.seal.usable = s.seal.stated && s.keys.holds(w.SealGeneration, s.kind())
 	if i := slices.IndexFunc(s.keys.gens, func(g *generation) bool { return g.keys.Grant().Generation == w.SealGeneration }); s.seal.usable && i >= 0 {
 		s.sealUp(s.keys.gens[i])
 		s.sealDown(s.keys.gens[i])
@@ -186,8 +226,8 @@ func (s *session) checkSeal(ctx context.Context, w *wire.Welcome) *ending {
 	return nil
 }
 
-// startSealing makes a handshake where the newest keys are missing, and times
-// the next one.
+// startSealing makes a handshake where the newest keys are missing, or the server
+// was not told that they are held; and times the next one.
 func (s *session) startSealing(w *wire.Welcome) *ending {
 	switch {
 	case !s.cfg.seals() || w.Seal == "":

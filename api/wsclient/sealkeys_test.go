@@ -2,6 +2,7 @@ package wsclient
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -261,5 +262,41 @@ func TestDamagedKeysAreNotOverwritten(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("it goes on without them")
+	}
+}
+
+// TestPlainPathsNameTheKeysOfTheirToken: and where nothing says whose keys to
+// name there is a handshake, for the server sends nothing before it knows.
+func TestPlainPathsNameTheKeysOfTheirToken(t *testing.T) {
+	s := newSealer(t)
+	keys := NewMemorySealKeys()
+	hellos := make(chan wire.ClientMessage, 3)
+	visits := 0
+	base := serial(t, func(p *peer) {
+		visits++
+		hellos <- s.welcome(p, SealCRT, uint64(visits)-1)
+		if visits != 2 {
+			s.handshake(p)
+		}
+		p.binary(s.frame(uint64(visits), `1`))
+		p.message(wire.TypeAck)
+		p.closing()
+	})
+	subject := base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"alice"}`))
+	for i, c := range []struct{ path, token, held string }{
+		{"/ws/alice", "", "[]"}, {"/ws", "h." + subject + ".s", "[1]"}, {"/ws", "opaque", "nil"},
+	} {
+		cfg := s.config(base, SealCRT)
+		cfg.URL, cfg.Token, cfg.SealKeys = base+c.path, c.token, keys
+		r := runClient(t, cfg)
+		r.wants(t, uint64(i)+1, `1`)
+		held := "nil"
+		if h := <-hellos; h.SealHeld != nil {
+			held = fmt.Sprint(h.SealHeld)
+		}
+		if held != c.held {
+			t.Errorf("%s %q: holds %s, want %s", c.path, c.token, held, c.held)
+		}
+		r.c.Close()
 	}
 }

@@ -173,12 +173,8 @@ func (s *session) send(m *wire.ClientMessage) *ending {
 func (s *session) hello(ctx context.Context) *ending {
 	m := wire.ClientMessage{Type: wire.TypeHello, Device: s.cfg.Device}
 	realm, clientID := s.Identity()
-	if end := s.loadKeys(ctx, realm, clientID); end != nil {
+	if end := s.holdKeys(ctx, &m); end != nil {
 		return end
-	}
-	m.Seal = s.cfg.Seal
-	if s.cfg.seals() && s.keys.key != "" { // else nobody knows yet whose keys to name
-		m.SealHeld = s.keys.held()
 	}
 	if at, ok := s.inbox.open(ctx, realm, clientID); ok {
 		m.Cursor, m.Incarnation = &at.Seq, at.Incarnation

@@ -303,6 +303,19 @@ test('keys of another client under the same key are passed over', async () => {
   assert.deepEqual(b.member.who, nameHash('another', 'c1'));
 });
 
+test('where hello could not say whose keys are held there is a handshake, whatever is held', async () => {
+  const store = memoryKeys();
+  await ready({ sealKeys: store });
+  const b = sealing({ sealKeys: store }, { url: 'ws://host.test/ws' });
+  b.generation = 1;
+  await b.greet();
+  assert.equal(b.socket.sent[0].seal_held, undefined);
+  await b.shake();
+  b.direct(1);
+  await b.seen(1);
+  assert.deepEqual(b.got.map((m) => m.seq), [1n]);
+});
+
 test('after a reconnect the ring goes on, and a generation that is not held is asked for', async () => {
   const w = await ready();
   w.direct(1);

@@ -37,6 +37,7 @@ export class Sealing {
   #replaying = true;
   #asked = false; // a handshake is under way
   #up = false;
+  #stated = false; // hello said which keys are held
   #timer; // of the handshake under way, or until the next one
   #status = { generation: 0, opened: 0, covers: 0, decryptFailed: 0 };
 
@@ -64,6 +65,7 @@ export class Sealing {
     await this.#load(who && keyOf(who));
     const held = this.#keys().map((r) => r.generation).sort((a, b) => b - a).slice(0, MAX_GENERATIONS);
     // An empty list says that there are none. Nothing is said while nobody knows whose to name.
+    this.#stated = who !== null;
     return { seal: this.#options.mode, ...(who && { seal_held: held }) };
   }
 
@@ -115,11 +117,11 @@ export class Sealing {
     else port.close(); // closed meanwhile
   }
 
-  /** The connection stands: makes a handshake where the server's newest keys are not held. */
+  /** The connection stands: makes a handshake where the server's newest keys are not held, or it was not told that they are. */
   connected({ seal_generation: newest = 0 }) {
     if (!this.#active) return;
     const held = this.#keys().find((r) => r.generation === newest && r.mode === modeNumber(this.#options.mode));
-    if (!held) return this.#handshake();
+    if (!held || !this.#stated) return this.#handshake();
     this.#use(held);
   }
 
