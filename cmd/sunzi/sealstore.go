@@ -84,7 +84,11 @@ may run, if all of them have the new key; on a file the server must not.`,
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return withKeys(c, s, shownKeys, func(k *storeKeys) error {
 			if number, proof := k.service.Proof(); k.kept[number] == nil {
-				if _, err := k.store.ClaimWrapKey(c.Context(), number, proof); err != nil {
+				kept, err := k.store.ClaimWrapKey(c.Context(), number, proof)
+				if err != nil {
+					return err
+				}
+				if err := k.service.Check(number, kept); err != nil { // another file was first
 					return err
 				}
 			}
