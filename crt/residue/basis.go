@@ -64,21 +64,22 @@ func NewBasis(moduli []*Modulus) (*Basis, error) {
 func (b *Basis) weigh(i int) error {
 	m := b.moduli[i]
 	p := newProduct(m, make([]word, productLimbs*m.limbs()))
-	minus := false
+	minus := word(0)
 	for j, other := range b.moduli {
 		if j == i {
 			continue
 		}
-		negative, differ := p.timesDistance(m, other)
-		if !differ {
+		negative, zero := difference(p.d, m.c, other.c)
+		if zero {
 			return fmt.Errorf("%w: at %d and %d", ErrDuplicate, min(i, j), max(i, j))
 		}
-		minus = minus != negative
+		minus ^= negative
+		p.times(p.d)
 	}
 	if !invert(p.r, p.r, m) {
 		return b.commonFactor(i)
 	}
-	if minus {
+	if minus != 0 {
 		p.negate()
 	}
 	copy(b.weight(i), p.r)
