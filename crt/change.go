@@ -26,7 +26,7 @@ func (sh *Shard) Change(period uint32, changes []Change, spare func() *residue.M
 	if period != sh.period && !sh.names(changes) {
 		return nil, errors.New("crt: a member has no key at the shard's new key period")
 	}
-	next := &Shard{sealer: sh.sealer, id: sh.id, period: period, basis: sh.basis, places: append([]place(nil), sh.places...)}
+	next := &Shard{sealer: sh.sealer, id: sh.id, period: period, basis: sh.basis, places: append([]*place(nil), sh.places...)}
 	var buf [4]other
 	others := buf[:0]
 	for _, c := range changes {

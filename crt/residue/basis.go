@@ -127,15 +127,12 @@ func (e *TooLarge) Error() string {
 type span struct {
 	left, right *span // none over a single modulus
 	count       int
-	d           []word  // D, which lacks half a width at the top; c of a single modulus
-	dInt        big.Int // the same, sharing d
+	d           []word // D, which lacks half a width at the top; c of a single modulus
 }
 
 func newSpan(moduli []*Modulus) *span {
 	if len(moduli) == 1 {
-		s := &span{count: 1, d: moduli[0].c}
-		s.dInt.SetBits(s.d)
-		return s
+		return &span{count: 1, d: moduli[0].c}
 	}
 	half := (len(moduli) + 1) / 2
 	return joinSpans(newSpan(moduli[:half]), newSpan(moduli[half:]), moduli[0].limbs())
@@ -149,7 +146,6 @@ func joinSpans(left, right *span, n int) *span {
 	copy(s.d[right.count*n:], left.d)
 	addTo(s.d[left.count*n:], right.d)
 	s.takeProduct(left, right)
-	s.dInt.SetBits(s.d)
 	return s
 }
 
@@ -161,7 +157,7 @@ const rowLimbs = 64
 func (s *span) takeProduct(left, right *span) {
 	l, r := left.d[:cap(left.d)], right.d[:cap(right.d)]
 	if len(l)+len(r) > 2*rowLimbs {
-		subFrom(s.d, new(big.Int).Mul(&left.dInt, &right.dInt).Bits())
+		subFrom(s.d, new(big.Int).Mul(left.int(new(big.Int)), right.int(new(big.Int))).Bits())
 		return
 	}
 	var buf [2 * rowLimbs]word
@@ -173,5 +169,8 @@ func (s *span) takeProduct(left, right *span) {
 // product is P as a new number; n is the limbs of a modulus.
 func (s *span) product(n int) *big.Int {
 	p := new(big.Int).Lsh(big.NewInt(1), uint(s.count*n*wordBits))
-	return p.Sub(p, &s.dInt)
+	return p.Sub(p, s.int(new(big.Int)))
 }
+
+// int is D in x, which shares its limbs with the span.
+func (s *span) int(x *big.Int) *big.Int { return x.SetBits(s.d) }

@@ -144,9 +144,7 @@ func (s *span) replaced(i int, old, m *Modulus, scratch []word) *span {
 	if s.count < divideFrom {
 		return joinSpans(left, right, m.limbs())
 	}
-	next := &span{left: left, right: right, count: s.count, d: s.exchanged(old, m, scratch)}
-	next.dInt.SetBits(next.d)
-	return next
+	return &span{left: left, right: right, count: s.count, d: s.exchanged(old, m, scratch)}
 }
 
 // divideFrom is of how many moduli a product is sooner divided by one and
@@ -166,8 +164,8 @@ func (s *span) exchanged(old, m *Modulus, scratch []word) []word {
 	n, h, all := m.limbs(), len(m.c), s.count*m.limbs()
 	l := all - n
 	rest, e, p := scratch[:all], scratch[all:all+l], scratch[2*all:2*all+l+h]
-	clear(scratch[:exchangeLimbs*all])
-	copy(rest, s.d)
+	clear(rest[copy(rest, s.d):])
+	clear(p)
 	subFrom(rest[l:], old.c)
 	r := rest[l:]
 	for at := l - h; at >= 0; at -= h {
