@@ -19,14 +19,14 @@ type Change struct {
 // are not named stay as they are, and so does a slot's modulus where the member
 // is of the same; spare makes those of slots that become nobody's.
 //
-// A modulus that is another costs as much as 100 slots that are sealed, a key
+// A modulus that is another costs as much as 80 slots that are sealed, a key
 // alone as 10. Of a member the shard keeps the modulus: wipe the chain when it is
 // made. A slot that is not there panics: it is the caller's index.
 func (sh *Shard) Change(period uint32, changes []Change, spare func() *residue.Modulus) (*Shard, error) {
 	if period != sh.period && !sh.names(changes) {
 		return nil, errors.New("crt: a member has no key at the shard's new key period")
 	}
-	next := &Shard{sealer: sh.sealer, id: sh.id, period: period, basis: sh.basis, places: append([]place(nil), sh.places...)}
+	next := &Shard{sealer: sh.sealer, id: sh.id, period: period, basis: sh.basis, places: append([]*place(nil), sh.places...)}
 	var buf [4]other
 	others := buf[:0]
 	for _, c := range changes {

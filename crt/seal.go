@@ -37,7 +37,8 @@ type Member struct {
 	Chain   Chain // at the shard's period
 }
 
-// place is a slot: its key, for somebody or nobody.
+// place is a slot: its key, for somebody or nobody. It is immutable, and shared
+// by the shards that come of one another.
 type place struct {
 	who   Who
 	taken bool // somebody's
@@ -53,7 +54,7 @@ type Shard struct {
 	id     uint64
 	period uint32
 	basis  *residue.Basis
-	places []place
+	places []*place
 }
 
 // NewShard makes a snapshot for the sealer. members has a slot an element, nil
@@ -63,7 +64,7 @@ func (s *Sealer) NewShard(id uint64, period uint32, members []*Member, spare fun
 	if len(members) == 0 || len(members) > MaxSlots {
 		return nil, fmt.Errorf("crt: a shard of %d slots", len(members))
 	}
-	sh := &Shard{sealer: s, id: id, period: period, places: make([]place, len(members))}
+	sh := &Shard{sealer: s, id: id, period: period, places: make([]*place, len(members))}
 	moduli := make([]*residue.Modulus, len(members))
 	for i, m := range members {
 		var err error
@@ -81,16 +82,16 @@ func (s *Sealer) NewShard(id uint64, period uint32, members []*Member, spare fun
 
 // place makes a slot's. That of nobody is sealed under a key that nobody has,
 // so that it costs, and looks, like any other.
-func (sh *Shard) place(m *Member, spare func() *residue.Modulus) (place, *residue.Modulus, error) {
+func (sh *Shard) place(m *Member, spare func() *residue.Modulus) (*place, *residue.Modulus, error) {
 	if m == nil {
 		var key [KeySize]byte
 		rand.Read(key[:])
-		return place{aead: aead(key)}, spare(), nil
+		return &place{aead: aead(key)}, spare(), nil
 	}
 	if m.Chain.Period != sh.period {
-		return place{}, nil, errors.New("crt: a member's chain is at another key period than its shard")
+		return nil, nil, errors.New("crt: a member's chain is at another key period than its shard")
 	}
-	return place{m.Who, true, aead(m.Chain.slotKey(sh.sealer.id, m.Who, m.Modulus))}, m.Modulus, nil
+	return &place{m.Who, true, aead(m.Chain.slotKey(sh.sealer.id, m.Who, m.Modulus))}, m.Modulus, nil
 }
 
 // ID is what frames of the shard name it.
@@ -177,7 +178,7 @@ func (sh *Shard) attempt(slots []Slot, sc *Scratch) error {
 	sc.header.put((*[HeaderSize]byte)(sc.aad[:HeaderSize]))
 	putNonce(&sc.nonce, sc.header.Batch, sc.header.Lane, domainSlot)
 	for i := range slots {
-		p := &sh.places[i]
+		p := sh.places[i]
 		copy(sc.aad[HeaderSize:], p.who[:])
 		slots[i].put(sc.text)
 		p.aead.Seal(sc.residues[i*width:i*width], sc.nonce[:], sc.text, sc.aad[:])

@@ -38,3 +38,8 @@ func reduce8ADX(r *[8]word, x *byte, halves int, c *[4]word)
 //
 //go:noescape
 func mulHalf8ADX(r *[8]word, x, c *[4]word)
+
+// mul8ADX sets r to r·x modulo m, below 2^L.
+//
+//go:noescape
+func mul8ADX(r, x *[8]word, c *[4]word)

@@ -16,3 +16,5 @@ func shiftIn8ADX(*[8]word, *[4]word, *[4]word) word { panic("residue: no kernel"
 func reduce8ADX(*[8]word, *byte, int, *[4]word) { panic("residue: no kernel") }
 
 func mulHalf8ADX(*[8]word, *[4]word, *[4]word) { panic("residue: no kernel") }
+
+func mul8ADX(*[8]word, *[8]word, *[4]word) { panic("residue: no kernel") }

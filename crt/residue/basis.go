@@ -64,21 +64,22 @@ func NewBasis(moduli []*Modulus) (*Basis, error) {
 func (b *Basis) weigh(i int) error {
 	m := b.moduli[i]
 	p := newProduct(m, make([]word, productLimbs*m.limbs()))
-	minus := false
+	minus := word(0)
 	for j, other := range b.moduli {
 		if j == i {
 			continue
 		}
-		negative, differ := p.timesDistance(m, other)
-		if !differ {
+		negative, zero := difference(p.d, m.c, other.c)
+		if zero {
 			return fmt.Errorf("%w: at %d and %d", ErrDuplicate, min(i, j), max(i, j))
 		}
-		minus = minus != negative
+		minus ^= negative
+		p.times(p.d)
 	}
 	if !invert(p.r, p.r, m) {
 		return b.commonFactor(i)
 	}
-	if minus {
+	if minus != 0 {
 		p.negate()
 	}
 	copy(b.weight(i), p.r)
@@ -126,15 +127,12 @@ func (e *TooLarge) Error() string {
 type span struct {
 	left, right *span // none over a single modulus
 	count       int
-	d           []word  // D, which lacks half a width at the top; c of a single modulus
-	dInt        big.Int // the same, sharing d
+	d           []word // D, which lacks half a width at the top; c of a single modulus
 }
 
 func newSpan(moduli []*Modulus) *span {
 	if len(moduli) == 1 {
-		s := &span{count: 1, d: moduli[0].c}
-		s.dInt.SetBits(s.d)
-		return s
+		return &span{count: 1, d: moduli[0].c}
 	}
 	half := (len(moduli) + 1) / 2
 	return joinSpans(newSpan(moduli[:half]), newSpan(moduli[half:]), moduli[0].limbs())
@@ -148,7 +146,6 @@ func joinSpans(left, right *span, n int) *span {
 	copy(s.d[right.count*n:], left.d)
 	addTo(s.d[left.count*n:], right.d)
 	s.takeProduct(left, right)
-	s.dInt.SetBits(s.d)
 	return s
 }
 
@@ -160,7 +157,7 @@ const rowLimbs = 64
 func (s *span) takeProduct(left, right *span) {
 	l, r := left.d[:cap(left.d)], right.d[:cap(right.d)]
 	if len(l)+len(r) > 2*rowLimbs {
-		subFrom(s.d, new(big.Int).Mul(&left.dInt, &right.dInt).Bits())
+		subFrom(s.d, new(big.Int).Mul(left.int(new(big.Int)), right.int(new(big.Int))).Bits())
 		return
 	}
 	var buf [2 * rowLimbs]word
@@ -172,5 +169,8 @@ func (s *span) takeProduct(left, right *span) {
 // product is P as a new number; n is the limbs of a modulus.
 func (s *span) product(n int) *big.Int {
 	p := new(big.Int).Lsh(big.NewInt(1), uint(s.count*n*wordBits))
-	return p.Sub(p, &s.dInt)
+	return p.Sub(p, s.int(new(big.Int)))
 }
+
+// int is D in x, which shares its limbs with the span.
+func (s *span) int(x *big.Int) *big.Int { return x.SetBits(s.d) }

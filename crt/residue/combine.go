@@ -10,8 +10,8 @@ import (
 // time.
 type Scratch struct {
 	a, b []word     // values of spans, one level and the one below
-	z    []word     // a leaf's product
-	x    big.Int    // a view of what is multiplied
+	z    []word     // a leaf's product, or a span's P
+	x, y big.Int    // views of what is multiplied
 	p    [2]big.Int // products
 
 	digits []float64 // of the vector kernel: residues,
@@ -23,8 +23,8 @@ func (s *Scratch) grow(k, n int) {
 	if len(s.a) < k*n {
 		s.a, s.b = make([]word, k*n), make([]word, k*n)
 	}
-	if len(s.z) < 2*n {
-		s.z = make([]word, 2*n)
+	if need := max(k, 2) * n; len(s.z) < need {
+		s.z = make([]word, need)
 	}
 }
 
@@ -135,21 +135,21 @@ func (b *Basis) leaf(out []word, i int, residues []byte, s *Scratch) int {
 	return -1
 }
 
-// join sets out to al·P_right + ar·P_left modulo P, below 2^(count·L). With P =
-// 2^… − D that is shifts, less two products by the D, which are half a width
-// shorter.
+// join sets out to al·P_right + ar·P_left modulo P, below 2^(count·L). The
+// products are made of P, not of D, though that is half a width shorter: math/big
+// is sooner done where both factors are as long, a power of two times.
 func (sp *span) join(out, al, ar []word, s *Scratch) {
-	clear(out[:len(ar)])
-	copy(out[len(ar):], al)
-	top := addTo(out[len(al):], ar)
-	for i, side := range [2]struct {
-		a []word
-		d *big.Int
-	}{{al, &sp.right.dInt}, {ar, &sp.left.dInt}} {
-		s.x.SetBits(side.a)
-		top -= subFrom(out, s.p[i].Mul(&s.x, side.d).Bits())
-	}
-	sp.takeOff(out, top)
+	p := s.times(0, al, sp.right, len(ar))
+	clear(out[copy(out, p):])
+	sp.takeOff(out, addTo(out, s.times(1, ar, sp.left, len(al))))
+}
+
+// times is a·P of a span of so many limbs, in s.p[i].
+func (s *Scratch) times(i int, a []word, sp *span, limbs int) []word {
+	p := s.z[:limbs]
+	clear(p)
+	subFrom(p, sp.d)
+	return s.p[i].Mul(s.x.SetBits(a), s.y.SetBits(p)).Bits()
 }
 
 // takeOff takes off x as many P as are in the top that didn't fit it.

@@ -109,7 +109,7 @@ func (b *block) reduce(out, sum []word, s *Scratch) {
 	q.Rsh(q, b.shift)
 	top := -lowWord(q) // the sum's upper part less q
 	q.Add(q, high)
-	qd := s.p[0].Mul(&b.span.dInt, q).Bits() // whose limbs sum may be: it is done with
+	qd := s.p[0].Mul(b.span.int(&s.y), q).Bits() // whose limbs sum may be: it is done with
 	if len(qd) > len(out) {
 		top += qd[len(out)]
 		qd = qd[:len(out)]

@@ -48,21 +48,14 @@ func (p *product) times(x []word) {
 	p.m.fold(p.r, p.z)
 }
 
-// times8 is times where one call makes a product with half a width and its
-// remainder: of x it takes the upper half first, and then the lower.
+// times8 is times where one call makes a product and its remainder.
 func (p *product) times8(x []word) {
 	r, c := (*[8]word)(p.r), (*[4]word)(p.m.c)
 	if len(x) == 4 {
 		mulHalf8ADX(r, (*[4]word)(x), c)
 		return
 	}
-	high, none := *r, [4]word{}
-	mulHalf8ADX(&high, (*[4]word)(x[4:]), c)
-	shiftIn8ADX(&high, &none, c)
-	mulHalf8ADX(r, (*[4]word)(x), c)
-	for carry := addTo(r[:], high[:]); carry != 0; {
-		carry = addTo(r[:], c[:])
-	}
+	mul8ADX(r, (*[8]word)(x), c)
 }
 
 // negate makes it m minus itself.
@@ -75,20 +68,26 @@ func (p *product) negate() {
 	copy(p.r, z)
 }
 
-// timesDistance multiplies by the distance of a's c and b's, which is a's less
-// b's but for its sign, and says whether there is one. Modulo a the difference is
-// b, and modulo b it is −a.
-func (p *product) timesDistance(a, b *Modulus) (negative, differ bool) {
-	negative, zero := difference(p.d, a.c, b.c)
-	p.times(p.d)
-	return negative, !zero
+// settle makes it below m. How long that takes depends on it.
+func (p *product) settle() {
+	if p.r[len(p.r)-1] == ^word(0) { // m has as many ones at the top
+		p.m.canonical(p.r)
+	}
 }
 
-// difference sets d to |x − y|.
-func difference(d, x, y []word) (negative, zero bool) {
+// timesDistance multiplies by the distance of a's c and b's, which is a's less
+// b's but for its sign: 1 where it is negative, or 0. Modulo a the difference is
+// b, and modulo b it is −a.
+func (p *product) timesDistance(a, b *Modulus) (negative word) {
+	negative, _ = difference(p.d, a.c, b.c)
+	p.times(p.d)
+	return negative
+}
+
+// difference sets d to |x − y|; negative is 1 or 0.
+func difference(d, x, y []word) (negative word, zero bool) {
 	copy(d, x)
-	if subFrom(d, y) != 0 {
-		negative = true
+	if negative = subFrom(d, y); negative != 0 {
 		copy(d, y)
 		subFrom(d, x)
 	}

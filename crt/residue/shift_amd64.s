@@ -165,3 +165,82 @@ TEXT ·mulHalf8ADX(SB), NOSPLIT, $96-24
 	MOVQ r+0(FP), DI
 	STORE(0, DI)
 	RET
+
+// DX times r, whose eight limbs are at CX, onto T0 … T7; the carry is T8. T0 is
+// done with, and goes to AT(SP).
+#define ROW8(AT, T0, T1, T2, T3, T4, T5, T6, T7, T8) \
+	MOVQ  AT(SI), DX     \
+	XORQ  AX, AX         \
+	MULXQ 0(CX), AX, BX \
+	ADCXQ AX, T0         \
+	ADOXQ BX, T1         \
+	MULXQ 8(CX), AX, BX \
+	ADCXQ AX, T1         \
+	ADOXQ BX, T2         \
+	MULXQ 16(CX), AX, BX \
+	ADCXQ AX, T2         \
+	ADOXQ BX, T3         \
+	MULXQ 24(CX), AX, BX \
+	ADCXQ AX, T3         \
+	ADOXQ BX, T4         \
+	MULXQ 32(CX), AX, BX \
+	ADCXQ AX, T4         \
+	ADOXQ BX, T5         \
+	MULXQ 40(CX), AX, BX \
+	ADCXQ AX, T5         \
+	ADOXQ BX, T6         \
+	MULXQ 48(CX), AX, BX \
+	ADCXQ AX, T6         \
+	ADOXQ BX, T7         \
+	MULXQ 56(CX), AX, T8 \
+	ADCXQ AX, T7         \
+	MOVL  $0, AX         \
+	ADOXQ AX, T8         \
+	ADCXQ AX, T8         \
+	MOVQ  T0, AT(SP)
+
+// func mul8ADX(r, x *[8]word, c *[4]word)
+TEXT ·mul8ADX(SB), NOSPLIT, $128-24
+	MOVQ r+0(FP), CX
+	MOVQ x+8(FP), SI
+	XORL R8, R8
+	XORL R9, R9
+	XORL R10, R10
+	XORL R11, R11
+	XORL R12, R12
+	XORL R13, R13
+	XORL R14, R14
+	XORL R15, R15
+	ROW8(0, R8, R9, R10, R11, R12, R13, R14, R15, DI)
+	ROW8(8, R9, R10, R11, R12, R13, R14, R15, DI, R8)
+	ROW8(16, R10, R11, R12, R13, R14, R15, DI, R8, R9)
+	ROW8(24, R11, R12, R13, R14, R15, DI, R8, R9, R10)
+	ROW8(32, R12, R13, R14, R15, DI, R8, R9, R10, R11)
+	ROW8(40, R13, R14, R15, DI, R8, R9, R10, R11, R12)
+	ROW8(48, R14, R15, DI, R8, R9, R10, R11, R12, R13)
+	ROW8(56, R15, DI, R8, R9, R10, R11, R12, R13, R14)
+	MOVQ DI, 64(SP)
+	MOVQ R8, 72(SP)
+	MOVQ R9, 80(SP)
+	MOVQ R10, 88(SP)
+	MOVQ R11, 96(SP)
+	MOVQ R12, 104(SP)
+	MOVQ R13, 112(SP)
+	MOVQ R14, 120(SP)
+	MOVQ c+16(FP), CX
+	MOVQ 32(SP), R8
+	MOVQ 40(SP), R9
+	MOVQ 48(SP), R10
+	MOVQ 56(SP), R11
+	SHIFT(64, SP)
+	CARRY
+	STORE(64, SP)
+	MOVQ 0(SP), R8
+	MOVQ 8(SP), R9
+	MOVQ 16(SP), R10
+	MOVQ 24(SP), R11
+	SHIFT(64, SP)
+	CARRY
+	MOVQ r+0(FP), DI
+	STORE(0, DI)
+	RET
