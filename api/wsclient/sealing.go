@@ -137,10 +137,7 @@ func (s *session) holdKeys(ctx context.Context, hello *wire.ClientMessage) *endi
 	if !s.cfg.seals() {
 		return nil
 	}
-	realm, clientID := s.Identity()
-	if clientID == "" {
-		realm, clientID = subject(s.token)
-	}
+	realm, clientID := s.speaksAs()
 	if end := s.loadKeys(ctx, realm, clientID); end != nil {
 		return end
 	}
@@ -150,8 +147,19 @@ func (s *session) holdKeys(ctx context.Context, hello *wire.ClientMessage) *endi
 	return nil
 }
 
+// speaksAs is whose keys and cursor hello names: before the first welcome, where
+// it names keys, whom the token is about. The one does not go without the other:
+// what the cursor covers would be told as lost where the keys of it are gone.
+func (s *session) speaksAs() (realm, clientID string) {
+	realm, clientID = s.Identity()
+	if clientID == "" && s.cfg.seals() {
+		return subject(s.token)
+	}
+	return realm, clientID
+}
+
 // subject is whom a token of the server's own is about; empty where it does not
-// say. Nothing but the choice of keys to name depends on it.
+// say. Nothing but the choice of keys and of the cursor to name depends on it.
 func subject(token string) (realm, clientID string) {
 	_, payload, _ := strings.Cut(token, ".")
 	payload, _, _ = strings.Cut(payload, ".")

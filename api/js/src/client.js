@@ -207,6 +207,7 @@ export class Client {
     if (!seal) return {};
     if (!seal.load) return { seal: 'none' };
     this.#sealing ??= await seal.load(this.#platform, {
+      cursor: (key) => this.#cursors.load(key),
       send: (m) => this.#send(m),
       take: (item) => this.#take(item),
       decode,

@@ -3,6 +3,7 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { createDecipheriv, randomBytes } from 'node:crypto';
+import { memoryCursors } from '../src/cursors.js';
 import { memoryKeys } from '../src/seal/store.js';
 import { message, settle, until, world } from './fake.mjs';
 import { kdf, nameHash, nonce, ratchet, Server, Session } from './sealer.mjs';
@@ -431,6 +432,24 @@ test('a path that names nobody: the token does, so that keys are still named aft
   await c.greet({ client_id: 'c2' });
   assert.deepEqual(c.socket.sent[0].seal_held, []);
   await c.shake();
+});
+
+test('a path that names nobody: where the token says whose keys to name, the cursor is said too', async () => {
+  const sealKeys = memoryKeys();
+  const cursors = memoryCursors();
+  const token = `e30.${Buffer.from('{"sub":"c1"}').toString('base64url')}.c2ln`;
+  const at = { url: 'ws://host.test/ws' };
+  const a = await ready({ sealKeys, cursors, token }, at);
+  assert.equal(a.socket.sent[0].cursor, undefined);
+  a.direct(1);
+  await a.seen(1);
+  await a.clock.advance(60);
+  await a.client.close();
+  const b = sealing({ sealKeys, cursors, token }, at);
+  b.generation = 1;
+  await b.greet();
+  const { seal_held: held, cursor, incarnation } = b.socket.sent[0];
+  assert.deepEqual({ held, cursor, incarnation }, { held: [1], cursor: '1', incarnation: WELCOME.incarnation });
 });
 
 test('binary messages that are no frames are for nobody', async () => {

@@ -26,7 +26,7 @@ function refusal(why) {
 export class Sealing {
   #platform;
   #options; // { mode, server, keys, allowPlain, up, url }
-  #hooks; // { send(m), take(item), decode(text), unopened(), drop(why, error), fail(error), emit(event, detail), trouble(error) }
+  #hooks; // { cursor(key), send(m), take(item), decode(text), unopened(), drop(why, error), fail(error), emit(event, detail), trouble(error) }
   #store;
   #key = null; // whose records are loaded
   #records = [];
@@ -58,7 +58,8 @@ export class Sealing {
 
   /**
    * What hello says. Where the application has not said who we are, the token
-   * does: were no keys named, what waits sealed would be lost.
+   * does, for the cursor as well: what it covers would be told as lost where the
+   * keys of it are gone.
    */
   async hello(identity, token, keyOf) {
     const who = identity.client === null ? subject(token) : identity;
@@ -66,7 +67,18 @@ export class Sealing {
     const held = this.#keys().map((r) => r.generation).sort((a, b) => b - a).slice(0, MAX_GENERATIONS);
     // An empty list says that there are none. Nothing is said while nobody knows whose to name.
     this.#stated = who !== null;
-    return { seal: this.#options.mode, ...(who && { seal_held: held }) };
+    const position = identity.client === null && who ? await this.#position(keyOf(who)) : {};
+    return { seal: this.#options.mode, ...(who && { seal_held: held }), ...position };
+  }
+
+  async #position(key) {
+    try {
+      const at = await this.#hooks.cursor(key);
+      return at ? { cursor: String(at.seq), incarnation: at.incarnation } : {};
+    } catch (error) {
+      this.#hooks.trouble(error);
+      return {};
+    }
   }
 
   async #load(key) {
