@@ -372,6 +372,26 @@ test('a new handshake is made after a day, counted over connections', async () =
   assert.deepEqual(store.load('ws://host.test  c1').map((r) => r.generation), [1, 2]);
 });
 
+test('a handshake that is refused ends the connection where there are no keys, and else comes again', async () => {
+  const refuse = (w) => w.socket.say({ type: 'error', code: 50300, message: 'the store is away' });
+  const w = sealing();
+  await w.greet();
+  await until(() => w.sent('seal_hello').length === 1);
+  refuse(w);
+  assert.equal(w.client.state, 'RECONNECTING');
+  const r = await ready();
+  await r.pass(DAY);
+  await until(() => r.sent('seal_hello').length === 2);
+  refuse(r);
+  await r.pass(3_500_000);
+  assert.equal(r.client.state, 'CONNECTED');
+  r.tell({ type: 'member_joined', group: 'g', client_id: 'x' });
+  await until(() => r.events('member').length === 1);
+  assert.equal(r.sent('seal_hello').length, 2);
+  await r.pass(100_000);
+  await until(() => r.sent('seal_hello').length === 3);
+});
+
 test('a handshake that is not answered ends the connection, not the client', async () => {
   const w = sealing();
   await w.greet();

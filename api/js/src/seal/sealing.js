@@ -14,6 +14,7 @@ const HANDSHAKE_MS = 10_000;
 // A server waits a second for hello, and then serves as if there were none
 // (api/wire/SPEC.md section 4.1): what it does not offer then says nothing.
 const HELLO_WAIT_MS = 800;
+const RETRY_MS = 3_600_000; // after a handshake that was refused, where the keys are good still
 const RENEW_MS = 24 * 3_600_000; // heals keys that were stolen without being noticed (crt/SPEC.md section 3)
 const CONTENT = ['message', 'gap', 'tombstone', 'member_joined', 'member_left', 'typing']; // never in clear
 const IN_CLEAR = ['hello', 'seal_hello', 'seal_confirm'];
@@ -35,7 +36,9 @@ export class Sealing {
   #begun = null;
   #active = false; // the server seals for us on this connection
   #replaying = true;
-  #asked = false; // a handshake is under way
+  #asked = false; // a handshake waits for seal_welcome
+  #shaking = false; // it waits for that, or for sealed
+  #usable = false; // the newest keys are held, and the server knows
   #up = false;
   #stated = false; // hello said which keys are held
   #timer; // of the handshake under way, or until the next one
@@ -138,6 +141,8 @@ export class Sealing {
   }
 
   #use(record) {
+    this.#usable = true;
+    this.#shaking = false;
     this.#status.generation = record.generation;
     this.#timer.set(Math.max(0, record.made + RENEW_MS - this.#platform.now()), () => this.#handshake());
     if (record.mode === AEAD && this.#options.up && !this.#up) this.#sender(record);
@@ -145,11 +150,19 @@ export class Sealing {
 
   async #handshake() {
     this.#timer.set(HANDSHAKE_MS, () => this.#hooks.drop('no sealing keys in time'));
-    this.#asked = true;
+    this.#asked = this.#shaking = true;
     await this.#guard(async (port) => {
       const hello = await port.call('hello');
       if (this.#port === port) this.#hooks.send({ type: 'seal_hello', data: toBase64url(hello) });
     });
+  }
+
+  /** An error, which is taken for the answer to a handshake where one is under way. */
+  refused() {
+    if (!this.#shaking) return;
+    this.#asked = this.#shaking = false;
+    if (this.#usable) this.#timer.set(RETRY_MS, () => this.#handshake());
+    else this.#hooks.drop('the handshake was refused');
   }
 
   /** seal_welcome, or sealed. */
@@ -274,7 +287,7 @@ export class Sealing {
   disconnect() {
     this.#timer.clear();
     this.#begun = null;
-    this.#active = this.#asked = this.#up = false;
+    this.#active = this.#asked = this.#shaking = this.#usable = this.#up = false;
   }
 
   close() {
