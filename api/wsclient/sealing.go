@@ -2,6 +2,7 @@ package wsclient
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -82,6 +83,7 @@ type sealing struct {
 	timer    *time.Timer          // the next handshake, or the deadline of a step
 	hello    *crt.ClientHandshake // waits for seal_welcome
 	fresh    *generation          // its keys; waits for sealed
+	doubtful *generation          // were fresh when an error came, which may have been about something else
 	stated   bool                 // hello said which keys are held
 	usable   bool                 // the client holds the newest keys, and the server knows
 	sender   *crt.Sender          // seals what is sent; nil: it goes in clear
@@ -254,7 +256,7 @@ func (s *session) handshake() *ending {
 	if err != nil {
 		return s.refuse(err)
 	}
-	s.seal.hello, s.seal.fresh = h, nil
+	s.seal.hello, s.seal.fresh, s.seal.doubtful = h, nil, nil
 	s.seal.timer.Reset(sealDeadline)
 	return s.send(&wire.ClientMessage{Type: wire.TypeSealHello, Handshake: hello})
 }
@@ -356,14 +358,14 @@ func (s *session) sealedUp(m *wire.ClientMessage, text []byte) ([]byte, error) {
 }
 
 func (s *session) sealed(generation uint32) *ending {
-	g := s.seal.fresh
+	g := cmp.Or(s.seal.fresh, s.seal.doubtful)
 	if g == nil {
 		return nil
 	}
 	if g.keys.Grant().Generation != generation {
 		return s.leave("another handshake was confirmed")
 	}
-	s.seal.fresh, s.seal.usable, s.sealedAt = nil, true, time.Now()
+	s.seal.fresh, s.seal.doubtful, s.seal.usable, s.sealedAt = nil, nil, true, time.Now()
 	s.seal.timer.Reset(sealEvery)
 	g.complete = true
 	s.sealDown(g)
@@ -378,7 +380,7 @@ func (s *session) sealed(generation uint32) *ending {
 // sealRefused takes an error for the answer to a handshake. With keys that are
 // good still there is time.
 func (s *session) sealRefused() *ending {
-	s.seal.hello, s.seal.fresh = nil, nil
+	s.seal.hello, s.seal.fresh, s.seal.doubtful = nil, nil, s.seal.fresh
 	if !s.seal.usable {
 		return s.leave("the handshake was refused")
 	}
