@@ -310,8 +310,11 @@ func (s *session) sealDown(g *generation) {
 }
 
 // inClear reports whether the message must have come sealed (api/wire/SPEC.md
-// section 9): whatever has content.
-func (s *session) inClear(t wire.Type) bool { return s.seal.on && hasContent(t) }
+// section 9): whatever has content, and before welcome, which says whether the
+// server seals, as well.
+func (s *session) inClear(t wire.Type) bool {
+	return (s.seal.on || s.cfg.seals() && s.welcomed.IsZero()) && hasContent(t)
+}
 
 func hasContent(t wire.Type) bool {
 	switch t {

@@ -291,6 +291,20 @@ test('after a reload the keys are still there: no handshake, and old frames open
   assert.deepEqual(b.sent('seal_hello'), []);
 });
 
+for (const m of [message(1), { ...message(1), seq: undefined }, { type: 'tombstone', id: '1', seq: '1' }, { type: 'typing', conversation_id: 'g', sender_id: 'x' }]) {
+  for (const allowPlain of [false, true]) {
+    test(`in clear before welcome, which may offer sealing: ${m.type} is refused, plain allowed: ${allowPlain}`, async () => {
+      const w = sealing({ allowPlain });
+      await until(() => w.socket?.readyState === 0);
+      w.socket.accept();
+      w.socket.say(m);
+      await settle();
+      assert.equal(w.client.state, 'FAILED');
+      assert.deepEqual([w.got, w.events('tombstone'), w.events('typing')], [[], [], []]);
+    });
+  }
+}
+
 test('keys of another client under the same key are passed over', async () => {
   const store = memoryKeys();
   const a = await ready({ sealKeys: store });

@@ -263,7 +263,7 @@ export class Sealing {
       this.#replaying = false;
       this.#forget('replayed');
     }
-    return !this.#active || !CONTENT.includes(m.type);
+    return !CONTENT.includes(m.type) || (this.#begun !== null && !this.#active); // before welcome as well
   }
 
   /** Everything up to seq is acked: earlier keys may go. */
