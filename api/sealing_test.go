@@ -7,6 +7,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sunzi-push/sunzi/push"
 )
@@ -119,10 +122,26 @@ func TestAStreamWithoutSealOfAClientThatSealsEnds(t *testing.T) {
 	openStream(t, base+"/v1/events", raw).ends(push.CloseHelloTimeout)
 }
 
+// A stream that says nothing of sealing may be that of a client that seals, and
+// is refused then: until that is known it gets nothing that has content.
+func TestAStreamIsToldNothingBeforeWelcome(t *testing.T) {
+	st := &stream{a: &api{cfg: DefaultConfig(), now: time.Now, met: newMetrics(prometheus.NewRegistry(), nil, func() float64 { return 0 })}, wake: make(chan struct{}, 1)}
+	if st.Live(&push.Message{ID: 9, Body: push.BuildBody(push.BodyFields{ID: 9, Topic: "t"})}) {
+		t.Error("a live message was taken")
+	}
+	st.Notify(push.Notice{Kind: push.NoticeTyping, Group: "g"})
+	st.open(opened{Opened: push.Opened{Refusal: &push.Refusal{Code: push.CloseHelloTimeout}}})
+	st.deliver()
+	if len(st.out) > 0 {
+		t.Errorf("%q was sent", st.out)
+	}
+}
+
 // TestCoversBeforeTheReplayAreDropped: until the mailbox's state is known there
 // is nothing to be sent among.
 func TestCoversBeforeTheReplayAreDropped(t *testing.T) {
 	st := &stream{a: &api{cfg: DefaultConfig()}, wake: make(chan struct{}, 1)}
+	st.ready.Store(true)
 	st.Live(&push.Message{Sealed: &push.Sealed{Head: []byte("CB-cover")}})
 	st.deliver()
 	if len(st.out) > 0 {

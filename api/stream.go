@@ -42,6 +42,7 @@ type stream struct {
 	err         error              // of the connection: nothing more can be written
 	epochs      map[uint64]uint32  // by channel, the epoch whose secret was sent last
 
+	ready    atomic.Bool  // welcome was said
 	sealing  atomic.Bool  // sealer is there
 	over     atomic.Bool  // run has ended
 	lastSent atomic.Int64 // unix ms
@@ -180,6 +181,7 @@ func (s *stream) open(o opened) {
 		s.sealer = o.Session
 		s.sealing.Store(true)
 	}
+	s.ready.Store(true)
 	s.feed.Open(s, o.Start, o.Head)
 }
 
@@ -210,7 +212,6 @@ func (s *stream) deliver() {
 	for _, q := range queue {
 		switch {
 		case q.m == nil && s.unready(): // about what was not sent yet
-		case q.seq == 0 && q.m != nil && s.unready(): // posted without a look at unready
 		case q.m == nil:
 			s.notice(q.notice)
 		case q.seq == 0 && q.m.Sealed != nil && !s.feed.Live(): // a cover, or as good as one: never stored
@@ -265,9 +266,9 @@ func (s *stream) Offer(m *push.Message, seq uint64) {
 	}
 }
 
-// unready reports whether the client asks for sealing, and it is not known yet
-// what seals for it.
-func (s *stream) unready() bool { return s.incarnation == "" && s.hello.Seal != "" }
+// unready reports whether it is not known yet what the stream may be sent, and
+// whether sealed: whatever the client asks for, it may be refused.
+func (s *stream) unready() bool { return !s.ready.Load() }
 
 // seals is how what the stream sends is sealed; empty: it is not, or not yet.
 func (s *stream) seals() push.SealMode {
@@ -277,10 +278,10 @@ func (s *stream) seals() push.SealMode {
 	return ""
 }
 
-// Live hands over a store=never message; false where the queue is full, or the
-// stream does not seal as it requires.
+// Live hands over a store=never message; false where the queue is full, the
+// stream is not open yet, or does not seal as it requires.
 func (s *stream) Live(m *push.Message) bool {
-	if !m.Require.Allows(s.seals()) {
+	if s.unready() || !m.Require.Allows(s.seals()) {
 		return false
 	}
 	return s.enqueue(queued{m: m}, s.a.cfg.SSE.Queue)

@@ -148,6 +148,7 @@ func TestCancelIsLookedAtBeforeThePage(t *testing.T) {
 	defer w.work.Wait()
 	a := &api{cfg: DefaultConfig(), deps: Deps{Backend: backend{w}}, now: time.Now, met: newMetrics(prometheus.NewRegistry(), nil, func() float64 { return 0 })}
 	s := newStream(a, &tape{header: http.Header{}}, httptest.NewRequest("GET", "/v1/events", nil), push.Admission{})
+	s.ready.Store(true)
 	s.feed.Open(s, 0, 1)
 	s.Notify(push.Notice{Kind: push.NoticeTombstone, PushID: 5, Seq: 1})
 	body := push.BuildBody(push.BodyFields{ID: 5, Data: []byte(`1`)})

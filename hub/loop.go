@@ -212,6 +212,9 @@ func (l *loop) giveBack(batch []command) {
 	if cap(l.sealed) > 4*corkSpill {
 		l.sealed = nil
 	}
+	if cap(l.scratch) > 4*corkSpill { // a message that was sealed for a session
+		l.scratch = nil
+	}
 }
 
 // link chains each connection's commands in their order, so that what they

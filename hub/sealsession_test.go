@@ -188,3 +188,19 @@ func TestALiveMessageThatRequiresASeal(t *testing.T) {
 		t.Errorf("%v drops are counted", n)
 	}
 }
+
+// A long message that was sealed for a session costs its length for a turn.
+func TestALoopKeepsNoLongMessage(t *testing.T) {
+	r := startSealing(t)
+	c := &conn{loop: r.hub.loops[0], codec: wire.JSON, rare: &rare{sealing: &sealing{mode: push.SealCRT, session: &officeSealer{generation: 7}}}}
+	l := &loop{hub: c.loop.hub}
+	c.loop, c.phase = l, phaseDead
+	tail, err := tailOf(message(9, strings.Repeat("x", 8*corkSpill)), wire.JSON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.putBody(wire.Head{}, tail)
+	if l.giveBack(nil); cap(l.scratch)+cap(l.cork) > 4*corkSpill {
+		t.Errorf("%d and %d bytes are kept", cap(l.scratch), cap(l.cork))
+	}
+}

@@ -95,7 +95,8 @@ type Sealing interface {
 	// sealed for the new keys.
 	Complete(ctx context.Context, key ClientKey, h Handshake, confirm []byte) (Completed, error)
 	// Session makes what seals for one session of the client, under its keys in
-	// use. Zero where it has none.
+	// use. Zero where it has none. [ErrUnreadable] where no server of the store
+	// can read them.
 	Session(ctx context.Context, key ClientKey) (Completed, error)
 }
 
@@ -150,7 +151,7 @@ type SealPlace struct {
 	Bits        int // of a modulus
 }
 
-// ErrUnreadable is the error of what waits in the store and can't be read by any
+// ErrUnreadable is the error of what is in the store and can't be read by any
 // server: it was changed, or cut short.
 var ErrUnreadable = errors.New("unreadable")
 
@@ -320,6 +321,10 @@ func (d *Desk) offer(ctx context.Context, key ClientKey, h Hello, o *Opened) err
 		return nil
 	}
 	c, err := d.sealing.Session(ctx, key)
+	if errors.Is(err, ErrUnreadable) { // welcome names none, so that the client makes new ones in their place
+		d.log.Error("a client's sealing keys can't be read by any server; it has to make new ones", "client", key, "err", err)
+		c, err = Completed{}, nil
+	}
 	if err != nil {
 		return err
 	}

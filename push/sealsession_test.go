@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 )
@@ -10,6 +11,7 @@ import (
 type inUse struct {
 	holding
 	completed Completed
+	err       error
 	asked     int
 }
 
@@ -18,7 +20,7 @@ func (*inUse) Public() []byte            { return []byte("public") }
 
 func (s *inUse) Session(context.Context, ClientKey) (Completed, error) {
 	s.asked++
-	return s.completed, nil
+	return s.completed, s.err
 }
 
 type textSealer struct{}
@@ -55,6 +57,12 @@ func TestASessionIsSealedForUnderTheKeysItHolds(t *testing.T) {
 		sealing.completed.Generation = 4
 		if o := openNow(t, b, Hello{Seal: SealCRT, Held: []uint32{3}}); o.Session != nil || o.SealGeneration != 4 {
 			t.Errorf("session %v, generation %d", o.Session, o.SealGeneration)
+		}
+		// What no server can read is made anew: a client that were told of it would
+		// hold it, and make none.
+		sealing.completed, sealing.err = Completed{}, fmt.Errorf("changed: %w", ErrUnreadable)
+		if o := openNow(t, b, Hello{Seal: SealCRT, Held: []uint32{3}}); o.Public == nil || o.Session != nil || o.SealGeneration != 0 {
+			t.Errorf("unreadable: public %q, session %v, generation %d", o.Public, o.Session, o.SealGeneration)
 		}
 	})
 }

@@ -10,7 +10,7 @@ import path from 'node:path';
 const root = path.dirname(fileURLToPath(import.meta.url));
 const dist = path.join(root, 'dist');
 const SEAL = 'sunzi-seal.js';
-const MAX_GZIP = { 'sunzi.js': 7_700, 'sunzi.iife.js': 8_000, [SEAL]: 9_500 }; // bytes; the core is meant to stay small
+const MAX_GZIP = { 'sunzi.js': 7_700, 'sunzi.iife.js': 8_000, [SEAL]: 9_600 }; // bytes; the core is meant to stay small
 
 async function bundle(format, extra) {
   const result = await build({

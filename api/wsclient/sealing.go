@@ -2,6 +2,7 @@ package wsclient
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -82,6 +83,7 @@ type sealing struct {
 	timer    *time.Timer          // the next handshake, or the deadline of a step
 	hello    *crt.ClientHandshake // waits for seal_welcome
 	fresh    *generation          // its keys; waits for sealed
+	doubtful *generation          // were fresh when an error came, which may have been about something else
 	stated   bool                 // hello said which keys are held
 	usable   bool                 // the client holds the newest keys, and the server knows
 	sender   *crt.Sender          // seals what is sent; nil: it goes in clear
@@ -137,10 +139,7 @@ func (s *session) holdKeys(ctx context.Context, hello *wire.ClientMessage) *endi
 	if !s.cfg.seals() {
 		return nil
 	}
-	realm, clientID := s.Identity()
-	if clientID == "" {
-		realm, clientID = subject(s.token)
-	}
+	realm, clientID := s.speaksAs()
 	if end := s.loadKeys(ctx, realm, clientID); end != nil {
 		return end
 	}
@@ -150,8 +149,19 @@ func (s *session) holdKeys(ctx context.Context, hello *wire.ClientMessage) *endi
 	return nil
 }
 
+// speaksAs is whose keys and cursor hello names: before the first welcome, where
+// it names keys, whom the token is about. The one does not go without the other:
+// what the cursor covers would be told as lost where the keys of it are gone.
+func (s *session) speaksAs() (realm, clientID string) {
+	realm, clientID = s.Identity()
+	if clientID == "" && s.cfg.seals() {
+		return subject(s.token)
+	}
+	return realm, clientID
+}
+
 // subject is whom a token of the server's own is about; empty where it does not
-// say. Nothing but the choice of keys to name depends on it.
+// say. Nothing but the choice of keys and of the cursor to name depends on it.
 func subject(token string) (realm, clientID string) {
 	_, payload, _ := strings.Cut(token, ".")
 	payload, _, _ = strings.Cut(payload, ".")
@@ -246,7 +256,7 @@ func (s *session) handshake() *ending {
 	if err != nil {
 		return s.refuse(err)
 	}
-	s.seal.hello, s.seal.fresh = h, nil
+	s.seal.hello, s.seal.fresh, s.seal.doubtful = h, nil, nil
 	s.seal.timer.Reset(sealDeadline)
 	return s.send(&wire.ClientMessage{Type: wire.TypeSealHello, Handshake: hello})
 }
@@ -300,8 +310,11 @@ func (s *session) sealDown(g *generation) {
 }
 
 // inClear reports whether the message must have come sealed (api/wire/SPEC.md
-// section 9): whatever has content.
-func (s *session) inClear(t wire.Type) bool { return s.seal.on && hasContent(t) }
+// section 9): whatever has content, and before welcome, which says whether the
+// server seals, as well.
+func (s *session) inClear(t wire.Type) bool {
+	return (s.seal.on || s.cfg.seals() && s.welcomed.IsZero()) && hasContent(t)
+}
 
 func hasContent(t wire.Type) bool {
 	switch t {
@@ -348,14 +361,14 @@ func (s *session) sealedUp(m *wire.ClientMessage, text []byte) ([]byte, error) {
 }
 
 func (s *session) sealed(generation uint32) *ending {
-	g := s.seal.fresh
+	g := cmp.Or(s.seal.fresh, s.seal.doubtful)
 	if g == nil {
 		return nil
 	}
 	if g.keys.Grant().Generation != generation {
 		return s.leave("another handshake was confirmed")
 	}
-	s.seal.fresh, s.seal.usable, s.sealedAt = nil, true, time.Now()
+	s.seal.fresh, s.seal.doubtful, s.seal.usable, s.sealedAt = nil, nil, true, time.Now()
 	s.seal.timer.Reset(sealEvery)
 	g.complete = true
 	s.sealDown(g)
@@ -370,7 +383,7 @@ func (s *session) sealed(generation uint32) *ending {
 // sealRefused takes an error for the answer to a handshake. With keys that are
 // good still there is time.
 func (s *session) sealRefused() *ending {
-	s.seal.hello, s.seal.fresh = nil, nil
+	s.seal.hello, s.seal.fresh, s.seal.doubtful = nil, nil, s.seal.fresh
 	if !s.seal.usable {
 		return s.leave("the handshake was refused")
 	}

@@ -300,3 +300,37 @@ func TestPlainPathsNameTheKeysOfTheirToken(t *testing.T) {
 		r.c.Close()
 	}
 }
+
+// TestAHelloThatNamesKeysSaysTheCursor: an ack may have been lost after which the
+// keys of what it covered were forgotten, and without the cursor the server would
+// tell those places as lost (key_lost).
+func TestAHelloThatNamesKeysSaysTheCursor(t *testing.T) {
+	s := newSealer(t)
+	hellos := make(chan wire.ClientMessage, 2)
+	visits := 0
+	base := serial(t, func(p *peer) {
+		visits++
+		hellos <- s.welcome(p, SealCRT, uint64(visits)-1)
+		if visits == 1 {
+			s.handshake(p)
+		}
+		p.binary(s.frame(uint64(visits), `1`))
+		p.message(wire.TypeAck)
+		p.closing()
+	})
+	cfg := s.config(base, SealCRT)
+	cfg.SealKeys, cfg.Cursors = NewMemorySealKeys(), NewMemoryCursors()
+	cfg.URL, cfg.Token = base+"/ws", "h."+base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"alice"}`))+".s"
+	for i := range uint64(2) {
+		r := runClient(t, cfg)
+		r.wants(t, i+1, `1`)
+		h := <-hellos
+		switch {
+		case i == 0 && (len(h.SealHeld) != 0 || h.Cursor != nil):
+			t.Errorf("at first: %+v", h)
+		case i == 1 && (fmt.Sprint(h.SealHeld) != "[1]" || h.Cursor == nil || *h.Cursor != 1 || h.Incarnation != "aa"):
+			t.Errorf("holds %v, cursor %v in %q", h.SealHeld, h.Cursor, h.Incarnation)
+		}
+		r.c.Close()
+	}
+}

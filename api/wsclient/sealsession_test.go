@@ -3,6 +3,7 @@ package wsclient
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sunzi-push/sunzi/api/wire"
@@ -82,6 +83,37 @@ func TestContentInClearEndsTheRun(t *testing.T) {
 			r := runClient(t, cfg)
 			if err := <-r.done; !errors.Is(err, ErrNotSealed) || len(r.handled) > 0 {
 				t.Errorf("%v, %d handled", err, len(r.handled))
+			}
+		})
+	}
+}
+
+// Only welcome says whether the server seals: what has content does not come
+// before it.
+func TestContentBeforeWelcomeEndsTheRun(t *testing.T) {
+	for name, text := range map[string]func(*peer) []byte{
+		"message":   func(p *peer) []byte { return p.pushBytes(0, `1`) },
+		"tombstone": func(p *peer) []byte { return wire.AppendTombstone(nil, p.codec, 1, 1) },
+		"typing":    func(p *peer) []byte { return wire.AppendTyping(nil, p.codec, "g", "b", "client", "B") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSealer(t)
+			base := serial(t, func(p *peer) {
+				p.message(wire.TypeHello)
+				p.send(text(p))
+				p.closing()
+			})
+			cfg := s.config(base, SealCRT)
+			cfg.AllowPlain, cfg.MaxFailures = true, 1
+			var told atomic.Bool
+			cfg.OnEvent = func(e Event) {
+				if e.Kind == KindTombstone || e.Kind == KindTyping {
+					told.Store(true)
+				}
+			}
+			r := runClient(t, cfg)
+			if err := <-r.done; !errors.Is(err, ErrNotSealed) || len(r.handled) > 0 || told.Load() {
+				t.Errorf("%v, %d handled, told %t", err, len(r.handled), told.Load())
 			}
 		})
 	}

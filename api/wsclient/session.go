@@ -172,7 +172,7 @@ func (s *session) send(m *wire.ClientMessage) *ending {
 
 func (s *session) hello(ctx context.Context) *ending {
 	m := wire.ClientMessage{Type: wire.TypeHello, Device: s.cfg.Device}
-	realm, clientID := s.Identity()
+	realm, clientID := s.speaksAs()
 	if end := s.holdKeys(ctx, &m); end != nil {
 		return end
 	}

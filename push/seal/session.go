@@ -3,6 +3,8 @@ package seal
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 
 	"github.com/sunzi-push/sunzi/crt"
 	"github.com/sunzi-push/sunzi/crt/residue"
@@ -27,6 +29,9 @@ func (s *Service) Session(ctx context.Context, key push.ClientKey) (push.Complet
 		return push.Completed{}, err
 	}
 	mem, err := s.unwrap(m)
+	if errors.Is(err, crt.ErrOpen) { // under a key that is there
+		err = fmt.Errorf("%w: %w", push.ErrUnreadable, err)
+	}
 	if err != nil {
 		return push.Completed{}, err
 	}

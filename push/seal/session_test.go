@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"testing"
 
 	"github.com/sunzi-push/sunzi/crt"
@@ -74,5 +75,15 @@ func TestSessionsAreSealedForUnderTheHandshakesKey(t *testing.T) {
 		}
 		store.member.Period++
 		opens(s.Session(t.Context(), ann))
+		number := store.member.Secret[3]
+		store.member.Secret[3] = 9
+		if _, err := s.Session(t.Context(), ann); err == nil || errors.Is(err, push.ErrUnreadable) {
+			t.Errorf("under a key that others may have: %v", err)
+		}
+		store.member.Secret[3] = number
+		store.member.Secret[40] ^= 1
+		if _, err := s.Session(t.Context(), ann); !errors.Is(err, push.ErrUnreadable) {
+			t.Errorf("changed: %v", err)
+		}
 	}
 }

@@ -207,6 +207,7 @@ export class Client {
     if (!seal) return {};
     if (!seal.load) return { seal: 'none' };
     this.#sealing ??= await seal.load(this.#platform, {
+      cursor: (key) => this.#cursors.load(key),
       send: (m) => this.#send(m),
       take: (item) => this.#take(item),
       decode,
@@ -278,6 +279,7 @@ export class Client {
         return this.#tokens.refreshed(m.expires);
       case 'error':
         this.#emit('error', { error: Object.assign(new Error(m.message), { code: m.code }) });
+        this.#sealing?.refused();
         return this.#tokens.refused();
     } // others: pong has done its work, unknown ones are for newer clients
   }

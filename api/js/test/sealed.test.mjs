@@ -3,6 +3,7 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { createDecipheriv, randomBytes } from 'node:crypto';
+import { memoryCursors } from '../src/cursors.js';
 import { memoryKeys } from '../src/seal/store.js';
 import { message, settle, until, world } from './fake.mjs';
 import { kdf, nameHash, nonce, ratchet, Server, Session } from './sealer.mjs';
@@ -290,6 +291,20 @@ test('after a reload the keys are still there: no handshake, and old frames open
   assert.deepEqual(b.sent('seal_hello'), []);
 });
 
+for (const m of [message(1), { ...message(1), seq: undefined }, { type: 'tombstone', id: '1', seq: '1' }, { type: 'typing', conversation_id: 'g', sender_id: 'x' }]) {
+  for (const allowPlain of [false, true]) {
+    test(`in clear before welcome, which may offer sealing: ${m.type} is refused, plain allowed: ${allowPlain}`, async () => {
+      const w = sealing({ allowPlain });
+      await until(() => w.socket?.readyState === 0);
+      w.socket.accept();
+      w.socket.say(m);
+      await settle();
+      assert.equal(w.client.state, 'FAILED');
+      assert.deepEqual([w.got, w.events('tombstone'), w.events('typing')], [[], [], []]);
+    });
+  }
+}
+
 test('keys of another client under the same key are passed over', async () => {
   const store = memoryKeys();
   const a = await ready({ sealKeys: store });
@@ -371,6 +386,26 @@ test('a new handshake is made after a day, counted over connections', async () =
   assert.deepEqual(store.load('ws://host.test  c1').map((r) => r.generation), [1, 2]);
 });
 
+test('a handshake that is refused ends the connection where there are no keys, and else comes again', async () => {
+  const refuse = (w) => w.socket.say({ type: 'error', code: 50300, message: 'the store is away' });
+  const w = sealing();
+  await w.greet();
+  await until(() => w.sent('seal_hello').length === 1);
+  refuse(w);
+  assert.equal(w.client.state, 'RECONNECTING');
+  const r = await ready();
+  await r.pass(DAY);
+  await until(() => r.sent('seal_hello').length === 2);
+  refuse(r);
+  await r.pass(3_500_000);
+  assert.equal(r.client.state, 'CONNECTED');
+  r.tell({ type: 'member_joined', group: 'g', client_id: 'x' });
+  await until(() => r.events('member').length === 1);
+  assert.equal(r.sent('seal_hello').length, 2);
+  await r.pass(100_000);
+  await until(() => r.sent('seal_hello').length === 3);
+});
+
 test('a handshake that is not answered ends the connection, not the client', async () => {
   const w = sealing();
   await w.greet();
@@ -431,6 +466,24 @@ test('a path that names nobody: the token does, so that keys are still named aft
   await c.greet({ client_id: 'c2' });
   assert.deepEqual(c.socket.sent[0].seal_held, []);
   await c.shake();
+});
+
+test('a path that names nobody: where the token says whose keys to name, the cursor is said too', async () => {
+  const sealKeys = memoryKeys();
+  const cursors = memoryCursors();
+  const token = `e30.${Buffer.from('{"sub":"c1"}').toString('base64url')}.c2ln`;
+  const at = { url: 'ws://host.test/ws' };
+  const a = await ready({ sealKeys, cursors, token }, at);
+  assert.equal(a.socket.sent[0].cursor, undefined);
+  a.direct(1);
+  await a.seen(1);
+  await a.clock.advance(60);
+  await a.client.close();
+  const b = sealing({ sealKeys, cursors, token }, at);
+  b.generation = 1;
+  await b.greet();
+  const { seal_held: held, cursor, incarnation } = b.socket.sent[0];
+  assert.deepEqual({ held, cursor, incarnation }, { held: [1], cursor: '1', incarnation: WELCOME.incarnation });
 });
 
 test('binary messages that are no frames are for nobody', async () => {

@@ -70,7 +70,7 @@ func (s *Server) checkSealing() error {
 		return s.cantRead(differs)
 	case s.sealing == nil:
 		if differs != nil {
-			s.log.Warn("other servers of this database have sealing keys, this one has none: set seal.key_file, or pushes to clients that seal fail here")
+			s.log.Warn("other servers of this database have sealing keys, this one has none: set seal.key_file, or pushes to clients that seal fail here, and live-only pushes from those servers are dropped here")
 		}
 		return nil
 	case differs != nil && s.cfg.Store.DSN != "": // others may be running

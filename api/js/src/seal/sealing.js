@@ -14,6 +14,7 @@ const HANDSHAKE_MS = 10_000;
 // A server waits a second for hello, and then serves as if there were none
 // (api/wire/SPEC.md section 4.1): what it does not offer then says nothing.
 const HELLO_WAIT_MS = 800;
+const RETRY_MS = 3_600_000; // after a handshake that was refused, where the keys are good still
 const RENEW_MS = 24 * 3_600_000; // heals keys that were stolen without being noticed (crt/SPEC.md section 3)
 const CONTENT = ['message', 'gap', 'tombstone', 'member_joined', 'member_left', 'typing']; // never in clear
 const IN_CLEAR = ['hello', 'seal_hello', 'seal_confirm'];
@@ -26,7 +27,7 @@ function refusal(why) {
 export class Sealing {
   #platform;
   #options; // { mode, server, keys, allowPlain, up, url }
-  #hooks; // { send(m), take(item), decode(text), unopened(), drop(why, error), fail(error), emit(event, detail), trouble(error) }
+  #hooks; // { cursor(key), send(m), take(item), decode(text), unopened(), drop(why, error), fail(error), emit(event, detail), trouble(error) }
   #store;
   #key = null; // whose records are loaded
   #records = [];
@@ -35,7 +36,9 @@ export class Sealing {
   #begun = null;
   #active = false; // the server seals for us on this connection
   #replaying = true;
-  #asked = false; // a handshake is under way
+  #asked = false; // a handshake waits for seal_welcome
+  #shaking = false; // it waits for that, or for sealed
+  #usable = false; // the newest keys are held, and the server knows
   #up = false;
   #stated = false; // hello said which keys are held
   #timer; // of the handshake under way, or until the next one
@@ -58,7 +61,8 @@ export class Sealing {
 
   /**
    * What hello says. Where the application has not said who we are, the token
-   * does: were no keys named, what waits sealed would be lost.
+   * does, for the cursor as well: what it covers would be told as lost where the
+   * keys of it are gone.
    */
   async hello(identity, token, keyOf) {
     const who = identity.client === null ? subject(token) : identity;
@@ -66,7 +70,18 @@ export class Sealing {
     const held = this.#keys().map((r) => r.generation).sort((a, b) => b - a).slice(0, MAX_GENERATIONS);
     // An empty list says that there are none. Nothing is said while nobody knows whose to name.
     this.#stated = who !== null;
-    return { seal: this.#options.mode, ...(who && { seal_held: held }) };
+    const position = identity.client === null && who ? await this.#position(keyOf(who)) : {};
+    return { seal: this.#options.mode, ...(who && { seal_held: held }), ...position };
+  }
+
+  async #position(key) {
+    try {
+      const at = await this.#hooks.cursor(key);
+      return at ? { cursor: String(at.seq), incarnation: at.incarnation } : {};
+    } catch (error) {
+      this.#hooks.trouble(error);
+      return {};
+    }
   }
 
   async #load(key) {
@@ -126,6 +141,8 @@ export class Sealing {
   }
 
   #use(record) {
+    this.#usable = true;
+    this.#shaking = false;
     this.#status.generation = record.generation;
     this.#timer.set(Math.max(0, record.made + RENEW_MS - this.#platform.now()), () => this.#handshake());
     if (record.mode === AEAD && this.#options.up && !this.#up) this.#sender(record);
@@ -133,11 +150,19 @@ export class Sealing {
 
   async #handshake() {
     this.#timer.set(HANDSHAKE_MS, () => this.#hooks.drop('no sealing keys in time'));
-    this.#asked = true;
+    this.#asked = this.#shaking = true;
     await this.#guard(async (port) => {
       const hello = await port.call('hello');
       if (this.#port === port) this.#hooks.send({ type: 'seal_hello', data: toBase64url(hello) });
     });
+  }
+
+  /** An error, which is taken for the answer to a handshake where one is under way. */
+  refused() {
+    if (!this.#shaking) return;
+    this.#asked = this.#shaking = false;
+    if (this.#usable) this.#timer.set(RETRY_MS, () => this.#handshake());
+    else this.#hooks.drop('the handshake was refused');
   }
 
   /** seal_welcome, or sealed. */
@@ -238,7 +263,7 @@ export class Sealing {
       this.#replaying = false;
       this.#forget('replayed');
     }
-    return !this.#active || !CONTENT.includes(m.type);
+    return !CONTENT.includes(m.type) || (this.#begun !== null && !this.#active); // before welcome as well
   }
 
   /** Everything up to seq is acked: earlier keys may go. */
@@ -262,7 +287,7 @@ export class Sealing {
   disconnect() {
     this.#timer.clear();
     this.#begun = null;
-    this.#active = this.#asked = this.#up = false;
+    this.#active = this.#asked = this.#shaking = this.#usable = this.#up = false;
   }
 
   close() {
