@@ -177,10 +177,16 @@ func (d *Desk) open(ctx context.Context, key ClientKey, h Hello) (Opened, error)
 	if err != nil || !said || d.sealing == nil || m.SealLast == 0 {
 		return o, err
 	}
-	if m, err = d.hold(ctx, key, want, held); err != nil {
-		return Opened{}, err
+	// The cursor counts first: what the client has is not to be told as lost.
+	changed, err := d.sealing.Hold(ctx, key, want, held, o.Cursor)
+	if err != nil || !changed {
+		return o, err
 	}
 	renewed := o.Renewed
+	turn, acked = d.acks.seen(), d.acks.cursor(key)
+	if m, err = d.store.Open(ctx, key); err != nil {
+		return Opened{}, err
+	}
 	o, err = d.start(ctx, key, h, m, turn, acked)
 	o.Renewed = o.Renewed || renewed
 	return o, err

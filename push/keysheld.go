@@ -1,9 +1,6 @@
 package push
 
-import (
-	"context"
-	"strings"
-)
+import "strings"
 
 // What a hello says of sealing (api/wire/SPEC.md sections 4.1 and 9), and what
 // the desk makes of it. Keys are destroyed by a client's explicit word alone:
@@ -56,19 +53,4 @@ func (d *Desk) offered() string {
 		}
 	}
 	return strings.Join(all, " or ")
-}
-
-// hold acts on the client's word, and answers the mailbox as it is then. The
-// cursor that came with it counts first: what the client has is not to be told
-// as lost.
-func (d *Desk) hold(ctx context.Context, key ClientKey, want SealMode, held []uint32) (Mailbox, error) {
-	if d.acks.cursor(key) > 0 {
-		if err := d.acks.flush(ctx); err != nil {
-			return Mailbox{}, err
-		}
-	}
-	if err := d.sealing.Hold(ctx, key, want, held); err != nil {
-		return Mailbox{}, err
-	}
-	return d.store.Open(ctx, key)
 }

@@ -13,17 +13,18 @@ type holding struct {
 	offers []SealMode
 	calls  int
 	said   string
-	acked  func() uint64 // the store's cursor
-	at     uint64        // when it was told
+	cursor uint64 // that came with it
+	change func() // what it does to the mailbox; nil: nothing
 }
 
-func (h *holding) Hold(_ context.Context, _ ClientKey, want SealMode, held []uint32) error {
+func (h *holding) Hold(_ context.Context, _ ClientKey, want SealMode, held []uint32, cursor uint64) (bool, error) {
 	h.calls++
-	h.said = fmt.Sprint(want, " ", held)
-	if h.acked != nil {
-		h.at = h.acked()
+	h.said, h.cursor = fmt.Sprint(want, " ", held), cursor
+	if h.change == nil {
+		return false, nil
 	}
-	return nil
+	h.change()
+	return true, nil
 }
 
 func (*holding) Session(context.Context, ClientKey) (Completed, error) { return Completed{}, nil }
@@ -107,27 +108,53 @@ func TestKeysAreDestroyedByAnExplicitWordAlone(t *testing.T) {
 }
 
 // TestTheCursorOfAHelloCountsBeforeItsWordOnKeys: what the client has already is
-// not to be dropped as lost.
+// not to be dropped as lost, whether the hello says so or an ack that the store
+// does not have yet; and welcome tells of the mailbox as it is then.
 func TestTheCursorOfAHelloCountsBeforeItsWordOnKeys(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newRig(t)
-		sealing := &holding{acked: func() (seq uint64) {
-			b.store.mu.Lock()
-			defer b.store.mu.Unlock()
-			for _, a := range b.store.acked {
-				seq = max(seq, a.Seq)
-			}
-			return seq
-		}}
-		b.Desk.sealing = sealing
-		b.store.box = Mailbox{Head: 10, Cursor: 5, SealLast: 1, Seal: SealCRT}
-		stop := b.start(t)
-		o := openNow(t, b, Hello{Seal: SealCRT, Held: []uint32{}, Cursor: cursor(8)})
-		stop()
-		if sealing.calls != 1 || sealing.at != 8 || o.Start != 8 || o.Cursor != 8 {
-			t.Errorf("keys were asked after at cursor %d; it starts after %d of %+v", sealing.at, o.Start, o.Mailbox)
-		}
-	})
+	for name, tc := range map[string]struct {
+		cursor *uint64
+		ack    uint64
+		change bool
+		opens  int
+	}{
+		"its own":               {cursor(8), 0, false, 1},
+		"an ack on its way":     {nil, 8, false, 1},
+		"where keys are lost":   {cursor(8), 0, true, 2},
+		"an ack, and lost keys": {nil, 8, true, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newRig(t)
+				sealing := &holding{}
+				b.Desk.sealing = sealing
+				b.store.box = Mailbox{Head: 10, Cursor: 5, Count: 5, SealLast: 1, Seal: SealCRT, SealGeneration: 1}
+				after := b.store.box
+				if tc.change {
+					after.Count, after.Seal, after.SealGeneration = 3, "", 0
+					sealing.change = func() {
+						b.store.mu.Lock()
+						defer b.store.mu.Unlock()
+						b.store.box = after
+					}
+				}
+				stop := b.start(t)
+				if tc.ack > 0 {
+					b.Desk.Ack(alice, tc.ack, nil)
+				}
+				o := openNow(t, b, Hello{Seal: SealCRT, Held: []uint32{}, Cursor: tc.cursor})
+				b.store.mu.Lock()
+				opens := b.store.opens
+				b.store.mu.Unlock()
+				stop()
+				if sealing.calls != 1 || sealing.cursor != 8 || o.Start != 8 || o.Cursor != 8 {
+					t.Errorf("keys were asked after with cursor %d; it starts after %d of %+v", sealing.cursor, o.Start, o.Mailbox)
+				}
+				if o.Count != after.Count || o.SealGeneration != after.SealGeneration || opens != tc.opens {
+					t.Errorf("%+v after %d looks at the store", o.Mailbox, opens)
+				}
+			})
+		})
+	}
 }
 
 // TestARefusedHelloIsNoAck: whoever is not served has said nothing.

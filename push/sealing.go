@@ -79,7 +79,7 @@ type Sealing interface {
 	// Public is the server's identity key, which clients pin: 32 bytes.
 	Public() []byte
 	// Hold is [SealKeys.Hold].
-	Hold(ctx context.Context, key ClientKey, want SealMode, held []uint32) error
+	Hold(ctx context.Context, key ClientKey, want SealMode, held []uint32, cursor uint64) (changed bool, err error)
 	// Offers reports whether clients may ask for that kind.
 	Offers(mode SealMode) bool
 	// Unsealer opens what the client sends under its newest keys.
@@ -137,8 +137,10 @@ type SealKeys interface {
 	// that nothing more is sealed for them; what waits under keys that it does
 	// not hold is dropped as key_lost. Where it holds some, keys newer than those
 	// stay: its word may be older than they are. Keys that were reserved are given
-	// up: none that a welcome does not name come into use after it.
-	Hold(ctx context.Context, key ClientKey, want SealMode, held []uint32) error
+	// up: none that a welcome does not name come into use after it. What waits up to
+	// cursor the client has: it is not dropped. changed says that the mailbox may be
+	// another one than before.
+	Hold(ctx context.Context, key ClientKey, want SealMode, held []uint32, cursor uint64) (changed bool, err error)
 }
 
 // SealPlace is what keys were reserved for.
@@ -313,7 +315,7 @@ func (d *Desk) SealConfirm(id Identity, h Handshake, confirm []byte, done func(C
 // where the client holds the keys in use. Those are read last: where others came
 // into use meanwhile, welcome names them.
 func (d *Desk) offer(ctx context.Context, key ClientKey, h Hello, o *Opened) error {
-	if d.sealing == nil || !d.sealing.Offers(h.Seal) {
+	if !d.offers(h.Seal) {
 		return nil
 	}
 	o.Public = d.sealing.Public()

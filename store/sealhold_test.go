@@ -18,16 +18,34 @@ func TestALateHelloDestroysNoKeysThatAreNewerThanIt(t *testing.T) {
 		late := ann.held()
 		s.shake(ann, crt.KindCRT)
 		s.send("two", push.SealCRT, ann)
-		if err := s.Hold(t.Context(), ann.key, push.SealCRT, late); err != nil {
-			t.Fatal(err)
-		}
+		s.hold(ann.key, push.SealCRT, late)
 		s.send("three", push.SealCRT, ann)
 		s.want(ann, "one two three")
 		// Keys that are older than what it holds are lost for good.
-		if err := s.Hold(t.Context(), ann.key, push.SealCRT, ann.held()[:1]); err != nil {
-			t.Fatal(err)
-		}
+		s.hold(ann.key, push.SealCRT, ann.held()[:1])
 		s.want(ann, "1-1:key_lost two three")
+	})
+}
+
+// What a hello's cursor covers the client has, though no ack of it came: it is not
+// told as lost. What it holds all keys of is left alone.
+func TestAWordOnKeysGoesByTheCursorThatCameWithIt(t *testing.T) {
+	onEngines(t, func(t *testing.T, cfg Config) {
+		s := openSealed(t, cfg, newSealing(t, 1))
+		ann := s.join("ann", crt.KindCRT)
+		s.send("one", push.SealAuto, ann)
+		s.send("two", push.SealAuto, ann)
+		if s.hold(ann.key, push.SealCRT, ann.held()) {
+			t.Error("something changed for a client that holds its keys")
+		}
+		changed, err := s.Hold(t.Context(), ann.key, push.SealCRT, []uint32{}, 1)
+		if err != nil || !changed {
+			t.Fatalf("changed: %v, %v", changed, err)
+		}
+		s.want(ann, "one 2-2:key_lost")
+		if changed, err = s.Hold(t.Context(), ann.key, push.SealCRT, []uint32{}, 1); err != nil || changed {
+			t.Errorf("the same again: changed %v, %v", changed, err)
+		}
 	})
 }
 
@@ -50,9 +68,7 @@ func TestALateConfirmationComesToNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		held := append([]uint32{keys.Grant().Generation}, ann.held()...)
-		if err := s.Hold(t.Context(), ann.key, push.SealCRT, held); err != nil {
-			t.Fatal(err)
-		}
+		s.hold(ann.key, push.SealCRT, held)
 		if m, err := s.Open(t.Context(), ann.key); err != nil || m.SealGeneration != 1 {
 			t.Fatalf("%+v, %v", m, err)
 		}

@@ -199,12 +199,12 @@ func (t *tx) unseal(c *counter, but uint32) error {
 // word was held up, on a node that stood still or had no database, while it went
 // elsewhere. Then nothing newer than what it holds is touched. If it has lost
 // its newest keys after all it makes a handshake, which destroys them.
-func (s *Store) Hold(ctx context.Context, key push.ClientKey, want push.SealMode, held []uint32) error {
-	needed, err := s.unheld(ctx, key, want, held)
+func (s *Store) Hold(ctx context.Context, key push.ClientKey, want push.SealMode, held []uint32, cursor uint64) (changed bool, err error) {
+	needed, err := s.unheld(ctx, key, want, held, cursor)
 	if err != nil || !needed {
-		return err
+		return false, err
 	}
-	return s.doFor(ctx, 1000, named{clients: []push.ClientKey{key}}, func(t *tx) error {
+	return true, s.doFor(ctx, 1000, named{clients: []push.ClientKey{key}}, func(t *tx) error {
 		c, err := t.client(key)
 		if err != nil || c == nil {
 			return err
@@ -222,7 +222,7 @@ func (s *Store) Hold(ctx context.Context, key push.ClientKey, want push.SealMode
 		if err != nil {
 			return err
 		}
-		return t.dropUnheld(c, held)
+		return t.dropUnheld(c, held, cursor)
 	})
 }
 
@@ -258,16 +258,16 @@ func newestKnown(held []uint32) uint32 {
 // unheld reports whether there is something to do for Hold: keys in use that
 // are stale, keys that were never confirmed, or something that waits under keys
 // that the client does not hold. Indexes: primary keys.
-func (s *Store) unheld(ctx context.Context, key push.ClientKey, want push.SealMode, held []uint32) (bool, error) {
+func (s *Store) unheld(ctx context.Context, key push.ClientKey, want push.SealMode, held []uint32, cursor uint64) (bool, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	var kind, reserved int
 	var generation, last uint32
-	var cursor int64
+	var kept int64
 	known, err := s.row(ctx, `SELECT seal, seal_generation, seal_last, client.cursor,
 			(SELECT COUNT(*) FROM seal_key k WHERE k.realm = client.realm AND k.client_id = client.client_id AND k.state = 0)
 		FROM client WHERE realm = ? AND client_id = ?`,
-		[]any{key.Realm, key.ID}, &kind, &generation, &last, &cursor, &reserved)
+		[]any{key.Realm, key.ID}, &kind, &generation, &last, &kept, &reserved)
 	if err != nil || !known || last == 0 {
 		return false, failed(err)
 	}
@@ -276,7 +276,7 @@ func (s *Store) unheld(ctx context.Context, key push.ClientKey, want push.SealMo
 	}
 	query, args := unheldQuery(`SELECT 1 FROM offline_message `, held, sealMode(kind) == push.SealCRT && !isStale(kind, generation, want, held))
 	var one int
-	lost, err := s.row(ctx, query+` LIMIT 1`, append([]any{key.Realm, key.ID, cursor}, args...), &one)
+	lost, err := s.row(ctx, query+` LIMIT 1`, append([]any{key.Realm, key.ID, max(kept, int64(cursor))}, args...), &one)
 	return lost, failed(err)
 }
 
@@ -302,11 +302,11 @@ func unheldQuery(head string, held []uint32, channels bool) (string, []any) {
 	return head + `WHERE realm = ? AND client_id = ? AND seq > ? AND status = 0 AND generation <> 0 AND generation <= ? AND generation NOT IN ` + inList(most+1), args
 }
 
-// dropUnheld drops what waits under keys that the client does not hold. Index:
-// offline_message's primary key, the range after the cursor.
-func (t *tx) dropUnheld(c *counter, held []uint32) error {
+// dropUnheld drops what waits under keys that the client does not hold, after its
+// cursor, kept or said. Index: offline_message's primary key, that range.
+func (t *tx) dropUnheld(c *counter, held []uint32, cursor uint64) error {
 	query, args := unheldQuery(`UPDATE offline_message SET status = 5, reason = ?, due = ? `, held, c.seal == sealCRT)
-	args = append([]any{string(push.GapKeyLost), unixMS(t.now.Add(t.cfg.keepEnded())), c.key.Realm, c.key.ID, int64(c.cursor)}, args...)
+	args = append([]any{string(push.GapKeyLost), unixMS(t.now.Add(t.cfg.keepEnded())), c.key.Realm, c.key.ID, int64(max(c.cursor, cursor))}, args...)
 	n, err := t.execCount(query, args...)
 	if n > 0 {
 		c.touch()

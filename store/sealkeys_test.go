@@ -35,9 +35,7 @@ func TestLostKeysAreTold(t *testing.T) {
 		ann, bob := s.join("ann", crt.KindCRT), s.join("bob", crt.KindCRT)
 		s.send("one", push.SealAuto, ann, bob)
 		ann.ring = crt.Ring{} // its storage was wiped
-		if err := s.Hold(t.Context(), ann.key, push.SealCRT, ann.held()); err != nil {
-			t.Fatal(err)
-		}
+		s.hold(ann.key, push.SealCRT, ann.held())
 		s.want(ann, "1-1:key_lost")
 		out := s.send("required", push.SealCRT, ann)
 		if out.Err == nil || out.Err.Code != push.CodeNoSealKey {
@@ -50,9 +48,7 @@ func TestLostKeysAreTold(t *testing.T) {
 		s.send("two", push.SealCRT, ann, bob)
 		s.want(ann, "1-1:key_lost two")
 		s.want(bob, "one to both two")
-		if err := s.Hold(t.Context(), ann.key, push.SealCRT, ann.held()); err != nil {
-			t.Fatal(err)
-		}
+		s.hold(ann.key, push.SealCRT, ann.held())
 		s.want(ann, "1-1:key_lost two")
 		m, err := s.Open(t.Context(), ann.key)
 		if err != nil || m.Seal != push.SealCRT || m.SealGeneration != 2 {
@@ -72,14 +68,10 @@ func TestTwoGenerationsInOneMailbox(t *testing.T) {
 		s.send("two", push.SealAuto, ann)
 		s.shake(ann, crt.KindAEAD)
 		s.send("three", push.SealAuto, ann)
-		if err := s.Hold(t.Context(), ann.key, push.SealAEAD, ann.held()); err != nil {
-			t.Fatal(err)
-		}
+		s.hold(ann.key, push.SealAEAD, ann.held())
 		s.want(ann, "one two three")
 		// It wants none from now on.
-		if err := s.Hold(t.Context(), ann.key, "", ann.held()); err != nil {
-			t.Fatal(err)
-		}
+		s.hold(ann.key, "", ann.held())
 		s.send("four", push.SealAuto, ann)
 		s.want(ann, "one two three clear:four")
 		var keys, members int

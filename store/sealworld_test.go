@@ -140,6 +140,17 @@ func (s *sealed) shake(d *device, kind crt.Kind) {
 	d.ring.Add(keys)
 }
 
+// hold is a client's word on its keys, without a cursor. It answers whether that
+// changed anything.
+func (s *sealed) hold(key push.ClientKey, want push.SealMode, held []uint32) bool {
+	s.t.Helper()
+	changed, err := s.Hold(context.Background(), key, want, held, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return changed
+}
+
 var nextSealedID = int64(1000)
 
 // send pushes a text to clients.

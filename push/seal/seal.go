@@ -87,8 +87,8 @@ func (s *Service) Offers(mode push.SealMode) bool {
 }
 
 // Hold implements [push.Sealing].
-func (s *Service) Hold(ctx context.Context, key push.ClientKey, want push.SealMode, held []uint32) error {
-	return s.keys.Hold(ctx, key, want, held)
+func (s *Service) Hold(ctx context.Context, key push.ClientKey, want push.SealMode, held []uint32, cursor uint64) (bool, error) {
+	return s.keys.Hold(ctx, key, want, held, cursor)
 }
 
 // handshake is one that waits for its confirmation.
