@@ -74,7 +74,7 @@ func FuzzHandshake(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if h, err := ParseHello(b); err == nil {
-			if _, _, err := id.Answer(h, grantOf(h.Kind), zeros{}); err != nil && !errors.Is(err, ErrHandshake) {
+			if _, _, err := answer(id, h, grantOf(h.Kind), zeros{}); err != nil && !errors.Is(err, ErrHandshake) {
 				t.Errorf("an answer failed with %v", err)
 			}
 		}

@@ -62,22 +62,6 @@ func ParseHello(b []byte) (Hello, error) {
 	return h, nil
 }
 
-// Check reports with [ErrHandshake] whether the client's keys are none, so that
-// [Identity.Answer] can't fail for them. It costs a key agreement.
-func (id *Identity) Check(h Hello) error {
-	e, err := ecdh.X25519().NewPublicKey(h.raw[52:84])
-	if err == nil {
-		_, err = id.key.ECDH(e) // all zero for whatever secret, or for none
-	}
-	if err == nil && h.Suite == X25519MLKEM768 {
-		_, err = mlkem.NewEncapsulationKey768(h.raw[helloSize:])
-	}
-	if err != nil {
-		return ErrHandshake
-	}
-	return nil
-}
-
 // Pending is a handshake whose client has not yet confirmed.
 type Pending struct {
 	chain   Chain
@@ -86,35 +70,49 @@ type Pending struct {
 	confirm []byte
 }
 
-// Answer answers a client's hello with a grant: SEAL_WELCOME, and what its
-// confirmation is compared with. The grant's modulus is nil exactly in kind
-// aead.
-func (id *Identity) Answer(h Hello, g Grant, random io.Reader) ([]byte, *Pending, error) {
-	if (g.Modulus == nil) != (h.Kind == KindAEAD) {
-		return nil, nil, errors.New("crt: a grant of another kind than was asked for")
-	}
+// Agreement is a client's hello with keys that were agreed on for it: all but the
+// grant, which may cost the server something to make.
+type Agreement struct {
+	id      *Identity
+	hello   Hello
+	welcome []byte // without the sealed grant
+	ss      []byte
+}
+
+// Agree makes the server's keys for a handshake. The error is [ErrHandshake] where
+// the client's are none, or that of random.
+func (id *Identity) Agree(h Hello, random io.Reader) (*Agreement, error) {
 	key, err := newKey(random)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	welcome := append(make([]byte, 0, welcomeSize+mlkem.CiphertextSize768+512), version, byte(h.Suite), byte(h.Kind), 0)
 	welcome = append(welcome, key.PublicKey().Bytes()...)
 	ss, err := id.shared(h, key)
 	if err != nil {
-		return nil, nil, ErrHandshake
+		return nil, ErrHandshake
 	}
 	if h.Suite == X25519MLKEM768 {
 		ek, err := mlkem.NewEncapsulationKey768(h.raw[helloSize:])
 		if err != nil {
-			return nil, nil, ErrHandshake
+			return nil, ErrHandshake
 		}
 		secret, ciphertext := ek.Encapsulate()
 		ss, welcome = append(ss, secret...), append(welcome, ciphertext...)
 	}
-	th := transcript(h.raw, welcome, id.Public())
-	s := agree(ss, th)
+	return &Agreement{id, h, welcome, ss}, nil
+}
+
+// Grant answers the client: SEAL_WELCOME, and what its confirmation is compared
+// with. The grant's modulus is nil exactly in kind aead. Call it once.
+func (a *Agreement) Grant(g Grant) ([]byte, *Pending, error) {
+	if (g.Modulus == nil) != (a.hello.Kind == KindAEAD) {
+		return nil, nil, errors.New("crt: a grant of another kind than was asked for")
+	}
+	th := transcript(a.hello.raw, a.welcome, a.id.Public())
+	s := agree(a.ss, th)
 	var nonce [12]byte // the key is of this handshake alone
-	welcome = aead(s.welcome).Seal(welcome, nonce[:], g.append(nil), th)
+	welcome := aead(s.welcome).Seal(a.welcome, nonce[:], g.append(nil), th)
 	return welcome, &Pending{Chain{g.Period, s.chain}, s.up, s.session, s.confirmation(welcome)}, nil
 }
 

@@ -90,7 +90,7 @@ func TestBothSidesDeriveOneSessionKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		welcome, pending, err := id.Answer(parsed, grantOf(kind), rand.Reader)
+		welcome, pending, err := answer(id, parsed, grantOf(kind), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -223,7 +223,7 @@ func handshakeVectors(t *testing.T) []*vector {
 		if err != nil {
 			t.Fatal(err)
 		}
-		welcome, _, err := id.Answer(parsed, grantOf(kind), rand.Reader)
+		welcome, _, err := answer(id, parsed, grantOf(kind), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -262,7 +262,7 @@ func handshakeVectors(t *testing.T) []*vector {
 	v := make1("handshake-another-server", "the server does not hold the pinned key", X25519, KindCRT)
 	mallory := newIdentity(t)
 	parsed, _ := ParseHello(unhex(t, v.Hello))
-	welcome, _, err := mallory.Answer(parsed, grantOf(KindCRT), rand.Reader)
+	welcome, _, err := answer(mallory, parsed, grantOf(KindCRT), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

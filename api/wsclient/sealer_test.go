@@ -113,7 +113,12 @@ func (s *sealer) answer(p *peer) (*crt.Pending, crt.Grant) {
 	if h.Kind == crt.KindCRT {
 		g.Shard, g.Slot, g.Slots, g.Modulus = 5, 1, 4, primes()[s.gen%2]
 	}
-	welcome, pending, err := s.id.Answer(h, g, rand.Reader)
+	agreed, err := s.id.Agree(h, rand.Reader)
+	if err != nil {
+		s.t.Error(err)
+		return nil, g
+	}
+	welcome, pending, err := agreed.Grant(g)
 	if err != nil {
 		s.t.Error(err)
 		return nil, g

@@ -109,7 +109,8 @@ func (s *Service) Begin(ctx context.Context, key push.ClientKey, hello []byte) (
 	if !s.Offers(kinds[h.Kind]) {
 		return nil, nil, push.Errorf(push.CodeInvalidField, "this server does not offer seal %q", kinds[h.Kind])
 	}
-	if err := s.cfg.Identity.Check(h); err != nil { // before anything is kept for it
+	agreed, err := s.cfg.Identity.Agree(h, rand.Reader)
+	if err != nil { // before anything is kept for it
 		return nil, nil, push.Errorf(push.CodeInvalidField, "seal_hello can't be answered: a key in it is none")
 	}
 	at, err := s.keys.Reserve(ctx, key, kinds[h.Kind], s.cfg.Bits, s.cfg.Slots)
@@ -122,12 +123,9 @@ func (s *Service) Begin(ctx context.Context, key push.ClientKey, hello []byte) (
 		hs.modulus = s.pool().Take()
 		g.Shard, g.Slot, g.Slots, g.Modulus = uint64(at.Shard), at.Slot, at.Slots, hs.modulus
 	}
-	welcome, pending, err := s.cfg.Identity.Answer(h, g, rand.Reader)
-	if err != nil {
-		return nil, nil, fmt.Errorf("seal: a hello that was checked can't be answered: %w", err)
-	}
+	welcome, pending, err := agreed.Grant(g)
 	hs.pending = pending
-	return welcome, hs, nil
+	return welcome, hs, err
 }
 
 // Complete implements [push.Sealing].
