@@ -1,7 +1,6 @@
 package seal
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"testing"
@@ -49,20 +48,11 @@ func (r *reserves) Reserve(ctx context.Context, key push.ClientKey, kind push.Se
 // Nothing is reserved for a hello whose keys are none: points of low order, or
 // what is no key of ML-KEM.
 func TestAHelloWithoutKeysReservesNothing(t *testing.T) {
-	id, err := crt.NewIdentity(bytes.Repeat([]byte{1}, 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := crt.NewWrapper(map[uint32][]byte{1: bytes.Repeat([]byte{2}, 32)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, store := New(Config{Identity: id, Wrapper: w}), &reserves{}
-	defer s.Close()
-	s.Keep(store)
+	store := &reserves{}
+	s := newService(t, 16, store)
 	hello := func(suite crt.Suite) []byte {
 		t.Helper()
-		_, hello, err := crt.NewHandshake(suite, crt.KindCRT, crt.NameHash("", "ann"), id.Public(), rand.Reader)
+		_, hello, err := crt.NewHandshake(suite, crt.KindCRT, crt.NameHash("", "ann"), s.Public(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,21 +81,12 @@ func TestAHelloWithoutKeysReservesNothing(t *testing.T) {
 // A store that ran out of time may go on, and commit, after it has answered: it
 // must not be given a key of zeros then.
 func TestKeysOfAnUnknownOutcomeAreTheClients(t *testing.T) {
-	id, err := crt.NewIdentity(bytes.Repeat([]byte{1}, 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := crt.NewWrapper(map[uint32][]byte{1: bytes.Repeat([]byte{2}, 32)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := New(Config{Identity: id, Wrapper: w})
-	defer s.Close()
+	s := newService(t, 16, nil)
 	for _, kind := range []crt.Kind{crt.KindCRT, crt.KindAEAD} {
 		store := &lateKeys{}
 		s.Keep(store)
 		who := push.ClientKey{ID: "ann"}
-		h, hello, err := crt.NewHandshake(crt.X25519, kind, crt.NameHash("", "ann"), id.Public(), rand.Reader)
+		h, hello, err := crt.NewHandshake(crt.X25519, kind, crt.NameHash("", "ann"), s.Public(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}

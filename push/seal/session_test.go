@@ -1,7 +1,6 @@
 package seal
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -23,16 +22,7 @@ func (k *soonKeys) Activate(_ context.Context, key push.ClientKey, at push.SealP
 // What seals for a session is the same after the handshake, from the store, and
 // after a step of the key period.
 func TestSessionsAreSealedForUnderTheHandshakesKey(t *testing.T) {
-	id, err := crt.NewIdentity(bytes.Repeat([]byte{1}, 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := crt.NewWrapper(map[uint32][]byte{1: bytes.Repeat([]byte{2}, 32)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := New(Config{Identity: id, Wrapper: w})
-	defer s.Close()
+	s := newService(t, 16, nil)
 	ann := push.ClientKey{ID: "ann"}
 	for kind, mode := range kinds {
 		store := &soonKeys{}
@@ -40,7 +30,7 @@ func TestSessionsAreSealedForUnderTheHandshakesKey(t *testing.T) {
 		if c, err := s.Session(t.Context(), ann); err != nil || c.Session != nil || c.Generation != 0 {
 			t.Fatalf("without keys: %+v, %v", c, err)
 		}
-		h, hello, err := crt.NewHandshake(crt.X25519, kind, crt.NameHash("", "ann"), id.Public(), rand.Reader)
+		h, hello, err := crt.NewHandshake(crt.X25519, kind, crt.NameHash("", "ann"), s.Public(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}

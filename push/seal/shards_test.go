@@ -36,15 +36,23 @@ func (w *world) Activate(_ context.Context, _ push.ClientKey, _ push.SealPlace, 
 	return nil
 }
 
-func newWorld(t testing.TB, slots int) *world {
+// newService makes one that keeps keys there.
+func newService(t testing.TB, slots int, keys push.SealKeys) *Service {
 	t.Helper()
 	id, err := crt.NewIdentity(bytes.Repeat([]byte{1}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{TB: t, s: New(Config{Identity: id, Wrapper: wrapperOf(t, 2), Slots: slots}), clients: make([]*crt.Ring, slots)}
-	t.Cleanup(w.s.Close)
-	w.s.Keep(w)
+	s := New(Config{Identity: id, Wrapper: wrapperOf(t, 2), Slots: slots})
+	t.Cleanup(s.Close)
+	s.Keep(keys)
+	return s
+}
+
+func newWorld(t testing.TB, slots int) *world {
+	t.Helper()
+	w := &world{TB: t, clients: make([]*crt.Ring, slots)}
+	w.s = newService(t, slots, w)
 	w.row = push.SealShard{Version: 1, Period: 3, Bits: 512, Slots: slots}
 	return w
 }
