@@ -45,7 +45,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		liveDropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sunzi_live_dropped_total", Help: "store=never messages that a full session could not take."}),
 		covers: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sunzi_seal_covers_total", Help: "Sealed frames handed to sessions here that have no message in them, from whatever node."}),
+			Name: "sunzi_seal_covers_total", Help: "Sealed frames of this node handed to its sessions that have no message in them."}),
 		accept: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "sunzi_accept_seconds", Help: "Time from a push's validation to its durable answer.", Buckets: latencies}),
 		acceptToAck: prometheus.NewHistogram(prometheus.HistogramOpts{

@@ -57,13 +57,7 @@ type CoverListener interface {
 // Covered implements [CoverListener]: live sessions get the frame, wherever they
 // are. A cover that is dropped is not missed.
 func (s *Service) Covered(m *Message, to []ClientKey) {
-	s.CoverHere(m, to)
 	s.elsewhere.Cover(m, to)
-}
-
-// CoverHere hands the frame to the sessions of this node: it is what another
-// node's Covered asks. It does not block.
-func (s *Service) CoverHere(m *Message, to []ClientKey) {
 	for _, key := range to {
 		for _, session := range s.sessions.Of(key) {
 			if session.Live(m) {

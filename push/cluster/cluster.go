@@ -167,9 +167,6 @@ type Deps struct {
 	Metrics  prometheus.Registerer
 	// GroupChanged hears of groups whose membership another node changed.
 	GroupChanged func(realm, group string)
-	// CoverHere hands another node's frame to these clients' sessions here; nil:
-	// nobody gets it.
-	CoverHere func(m *push.Message, to []push.ClientKey)
 	// CloseHere ends the sessions here that are meant and answers how many;
 	// nil: those in Sessions are closed, and nothing else is done.
 	CloseHere func(how push.Closing) int

@@ -181,13 +181,6 @@ func startWith(t *testing.T, url, name string, deps Deps, change ...func(*Config
 	}
 	n := &node{t: t, table: &table{of: map[push.ClientKey]*session{}, gen: uint64(time.Now().UnixMilli()) << 10},
 		changed: make(chan string, 4096)}
-	deps.CoverHere = func(m *push.Message, to []push.ClientKey) {
-		for _, key := range to {
-			for _, s := range n.table.Of(key) {
-				s.Live(m)
-			}
-		}
-	}
 	deps.Sessions, deps.Log, deps.Metrics = n.table, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry()
 	deps.GroupChanged = func(realm, group string) { n.changed <- realm + "/" + group }
 	c, err := Open(t.Context(), cfg, deps)

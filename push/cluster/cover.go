@@ -148,15 +148,9 @@ func (c *Cluster) sendCovers(ctx context.Context, part []cover) {
 // receiveCover hands another node's frame to the clients' sessions here.
 func (c *Cluster) receiveCover(l letter) {
 	m := &push.Message{Sent: l.Frame.Sent, Sealed: &push.Sealed{Head: l.Frame.Head, Body: l.Frame.Body}}
-	here := make([]push.ClientKey, 0, len(l.Keys))
-	for _, p := range l.Keys {
-		if !c.deps.Sessions.Online(p.key()) { // registered wrongly: its entry goes
-			c.unsynced.add(p.key())
-			continue
+	c.each(l.Keys, func(_ place, s push.Session) {
+		if s.Live(m) {
+			c.met.covers.WithLabelValues("received").Inc()
 		}
-		here = append(here, p.key())
-	}
-	if c.deps.CoverHere != nil {
-		c.deps.CoverHere(m, here)
-	}
+	})
 }

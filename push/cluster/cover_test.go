@@ -45,6 +45,7 @@ func TestCoversReachTheClientsOfAllNodes(t *testing.T) {
 	if n := a.counted("dropped"); n > 0 {
 		t.Errorf("%d dropped", n)
 	}
+	eventually(t, "what was handed over is counted", func() bool { return b.counted("received") == 4 && c.counted("received") == 2 })
 }
 
 // A frame goes once to a node, however many of its clients get it.

@@ -28,7 +28,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "sunzi_cluster_nodes", Help: "Living nodes as of the last beat, this one included."}),
 		hints:   vec("hints_total", "Clients that were hinted to other nodes; had no session elsewhere; were dropped by a full queue, by Redis, or for a node that did not hear.", "outcome", "sent", "nobody", "dropped"),
 		letters: vec("letters_total", "Letters between nodes: sent, received, dropped by a full outbox, by Redis or because nobody heard, not understood.", "outcome", "sent", "received", "dropped", "malformed"),
-		covers:  vec("covers_total", "Covers of sealed frames for clients that are not here: sent to their node; had no session elsewhere; were dropped by a full queue, by Redis, or for a node that did not hear.", "outcome", "sent", "nobody", "dropped"),
+		covers:  vec("covers_total", "Covers of sealed frames for clients that are not here: sent to their node; had no session elsewhere; were dropped by a full queue, by Redis, or for a node that did not hear. Received: another node's, handed to sessions here.", "outcome", "sent", "nobody", "dropped", "received"),
 		errors:  vec("redis_errors_total", "Calls of Redis that failed.", "call", "beat", "register", "lookup", "publish", "subscribe", "token", "limit"),
 		closed:  vec("closed_total", "Sessions closed for another node: a newer session there, one of unknown order, or asked for.", "why", "replaced", "unsettled", "asked"),
 		tokens:  vec("tokens_total", "Token look-ups by who answered them.", "source", "cache", "store", "refused"),

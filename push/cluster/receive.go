@@ -145,7 +145,8 @@ func (c *Cluster) receiveLive(l letter) {
 		var err error
 		if m.Body, err = c.unwrap(l.Message); err != nil {
 			c.met.letters.WithLabelValues("malformed").Inc()
-			c.deps.Log.Warn("a live-only push from another node can't be read: the nodes need the same sealing keys", "node", l.From, "err", err)
+			// The server has said at its start what is missing, and this comes with each.
+			c.deps.Log.Debug("a live-only push from another node can't be read: the nodes need the same sealing keys", "node", l.From, "err", err)
 			return
 		}
 	}

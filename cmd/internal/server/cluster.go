@@ -51,7 +51,6 @@ func (s *Server) clusterDeps() cluster.Deps {
 	d := cluster.Deps{
 		Sessions: s.hub, Log: logging.Named(s.log, logging.ServerLog), Now: s.seams.Clock, Metrics: s.registry,
 		GroupChanged: func(realm, group string) { s.service.GroupChanged(realm, group) },
-		CoverHere:    func(m *push.Message, to []push.ClientKey) { s.service.CoverHere(m, to) },
 		CloseHere:    func(c push.Closing) int { return s.service.CloseHere(c) },
 		Registered:   func(keys []push.ClientKey) { s.service.Registered(keys) },
 	}
