@@ -21,9 +21,6 @@ func (s *stream) event(name string) {
 	s.out = append(s.out, "\ndata: "...)
 }
 
-// maxSealed is what a session frame holds, in bytes (crt/SPEC.md section 10).
-const maxSealed = 16 << 20
-
 // content appends what has content, of that place in the mailbox or of none: the
 // message as an event of its type, or sealed for the stream where it seals
 // (api/wire/SPEC.md section 9).
@@ -35,7 +32,7 @@ func (s *stream) content(name string, seq uint64, encode func(dst []byte) []byte
 		return
 	}
 	frame, err := s.sealer.Seal(encode(nil), true)
-	if err != nil { // of more than maxSealed alone
+	if err != nil { // of more than push.MaxSessionText alone
 		s.a.log.Error("message can't be sealed", "session", s.id, "client", s.adm.Client, "err", err)
 		s.Close(push.CloseTryLater, "a message can't be sealed")
 		return
@@ -75,7 +72,7 @@ func (s *stream) message(m *push.Message, seq uint64, replayed bool) bool {
 		return seq == 0 || s.Gap(seq, seq, push.GapDropped)
 	}
 	head := wire.Head{Seq: seq, Replayed: replayed}
-	if s.sealer != nil && wire.MessageLen(wire.JSON, head, tail) > maxSealed {
+	if s.sealer != nil && wire.MessageLen(wire.JSON, head, tail) > push.MaxSessionText {
 		s.a.log.Error("message is too long to be sealed; its place is told as a gap", "push", m.ID)
 		return seq == 0 || s.Gap(seq, seq, push.GapDropped)
 	}

@@ -60,12 +60,9 @@ func sealsAs(state uint32) push.SealMode {
 	return ""
 }
 
-// maxSealed is what a session frame holds, in bytes (crt/SPEC.md section 10).
-const maxSealed = 16 << 20
-
 // tooLong reports whether a message can't be sealed for the session.
 func (c *conn) tooLong(head wire.Head, tail []byte) bool {
-	return c.sealer() != nil && wire.MessageLen(c.codec, head, tail) > maxSealed
+	return c.sealer() != nil && wire.MessageLen(c.codec, head, tail) > push.MaxSessionText
 }
 
 // putContent is putMessage for what has content.

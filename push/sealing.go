@@ -102,12 +102,17 @@ type Completed struct {
 	Session SessionSealer
 }
 
+// MaxSessionText is the longest text that goes in a session frame, in bytes: it
+// fits a body with what comes with it (crt/SPEC.md section 10).
+const MaxSessionText = 16 << 20
+
 // SessionSealer seals what one session of a client is sent (crt/SPEC.md section
 // 5.7): the client opens it in the order of the calls. Not safe for concurrent
 // use; it does not block.
 type SessionSealer interface {
 	// Seal seals one message of the WebSocket protocol, in JSON or in
-	// MessagePack. It keeps nothing of text. Its error is of texts above 16 MiB.
+	// MessagePack. It keeps nothing of text. It fails for nothing up to
+	// [MaxSessionText].
 	Seal(text []byte, json bool) ([]byte, error)
 }
 

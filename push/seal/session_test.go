@@ -77,3 +77,10 @@ func TestSessionsAreSealedForUnderTheHandshakesKey(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLongestTextFitsASessionFrame(t *testing.T) {
+	s := sessionSealer{crt.NewSessionSender(crt.NameHash("", "ann"), 1, [crt.KeySize]byte{1})}
+	if _, err := s.Seal(make([]byte, push.MaxSessionText), true); err != nil {
+		t.Error(err)
+	}
+}
