@@ -309,9 +309,9 @@ func start(tb testing.TB, cfg Config) *rig {
 			tb.Error(err)
 		}
 		r.office.wg.Wait()
-		if n := h.gate.total.Load(); n != 0 {
-			tb.Errorf("%d connections are still counted after Close", n)
-		}
+		// A handler that was at the hand-over when the hub closed gives its place
+		// back itself, and nobody waits for it: net/http does not know it any more.
+		until(tb, "no connection is counted after Close", func() bool { return h.gate.total.Load() == 0 })
 	})
 	return r
 }
