@@ -78,9 +78,8 @@ function open() {
       return token;
     },
     cursors: 'indexeddb',
-    // What waited when sealing was turned on may come in clear.
     // Turned off it says so, or the keys of before would still be sealed for.
-    ...(sealing && { seal: 'crt', serverKey: settings.seal_key, allowPlain: true }),
+    ...(sealing && { seal: 'crt', serverKey: settings.seal_key }),
     ...(unsealed && { seal: 'none' }),
   });
   client.on('*', arrive);
@@ -155,8 +154,9 @@ function gap({ from, to, reason }) {
 
 function stateChanged(e) {
   // What waits sealed needs its keys: only who has everything may do without.
-  // And who is not served without sealing may turn it on.
-  const needed = e.to === 'FAILED' && (e.code === 4009 || e.code === 4106);
+  // And who is not served as it is may turn it: on where the server wants it, off
+  // where the server does not seal, or is another one.
+  const needed = e.to === 'FAILED' && (sealing || e.code === 4009 || e.code === 4106);
   $('seal').disabled = e.to !== 'CONNECTED' && !needed;
   const wait = e.retryInMs >= 1_000 ? `, trying again in ${duration(e.retryInMs)}` : '';
   showState(e.to, WORDS[e.to] + wait);
