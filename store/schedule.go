@@ -138,10 +138,11 @@ func (t *tx) envelopes(ids []int64) (map[int64][]byte, error) {
 		id      int64
 		content []byte
 	}
-	args := make([]any, 1, releaseStep)
+	n := 1
 	if len(ids) > 1 {
-		args = args[:releaseStep] // statements are few: filled up with the last
+		n = releaseStep // statements are few: filled up with the last
 	}
+	args := make([]any, n)
 	for i := range args {
 		args[i] = ids[min(i, len(ids)-1)]
 	}

@@ -112,7 +112,7 @@ func TestWhatIsDroppedForWantOfKeysEndsNothingElse(t *testing.T) {
 		dan := s.plainClient("dan")
 		for i, mode := range []push.SealMode{push.SealAuto, push.SealAuto, push.SealRequired, push.SealRequired} {
 			e := &push.Envelope{
-				ID: int64(1 + i), Accepted: s.clock(), Expires: s.clock().Add(24 * time.Hour), Body: []byte("text"), Size: 4,
+				ID: int64(1 + i), Accepted: s.clock(), Expires: s.clock().Add(24 * time.Hour), Body: fmt.Append(nil, "text", i+1), Size: 5,
 				Target: push.Target{Clients: []string{"dan"}}, Priority: push.DefaultPriority, Store: push.StoreAlways, Seal: mode,
 			}
 			if i%2 == 0 {
@@ -129,6 +129,6 @@ func TestWhatIsDroppedForWantOfKeysEndsNothingElse(t *testing.T) {
 		if n, err := s.Release(t.Context(), s.clock(), 100); n != 2 || err != nil {
 			t.Fatal(n, err)
 		}
-		s.want(dan, "clear:text clear:text 3-4:dropped")
+		s.want(dan, "clear:text1 clear:text2 3-4:dropped")
 	})
 }
