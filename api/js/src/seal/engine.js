@@ -36,8 +36,8 @@ export class Engine {
   /**
    * Begins a connection with the records kept of the client; others are passed
    * over. What is sealed for the connection is so under the newest generation
-   * that the server names, or later ones. Keys without one for sessions are of no use. Answers the generations
-   * that are the client's.
+   * that the server names, or later ones. Keys without one for sessions are of no
+   * use. Answers the generations that are the client's.
    */
   async begin({ realm, id, mode, server, records, newest }) {
     this.#who = await nameHash(realm, id);
@@ -74,12 +74,12 @@ export class Engine {
   }
 
   /**
-   * Opens one binary message: { failed, costly } or { mode, seq, cover, channel, message,
-   * put, remove }, or { told } for what was sealed for this connection alone: the
-   * text of a message of the protocol, or null for what ends the connection.
-   * Costly says that failed ones have made more steps than a
-   * connection may (crt/SPEC.md section 4). seq is null for what has no place. A frame that opens and holds
-   * no message has a seq and no message.
+   * Opens one binary message: { failed, costly }, or { mode, seq, cover, channel,
+   * message, put, remove }, or { told } for what was sealed for this connection
+   * alone: the text of a message of the protocol, or null for what ends the
+   * connection. Costly says that failed ones have made more steps than a connection
+   * may (crt/SPEC.md section 4). seq is null for what has no place. A frame that
+   * opens and holds no message has a seq and no message.
    */
   async open(bytes) {
     if (bytes[1] === 0x42 && bytes[3] === SESSION) return this.#toldOf(bytes);
