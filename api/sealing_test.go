@@ -23,7 +23,7 @@ func TestSealedEvents(t *testing.T) {
 	s.world.commit(a, "1")
 	s.world.sealed = &push.Sealed{Head: []byte("CB-channel"), Channel: true}
 	s.world.commit(a, "2")
-	r := openStream(t, base+"/v1/events?seal=crt&seal_held=3,4294967295", raw)
+	r := openStream(t, base+"/v1/events?seal=crt&seal_nonce=AAECAwQFBgcICQoLDA0ODw&seal_held=3,4294967295", raw)
 	if w := r.want("welcome"); w.msg["seal"] != "crt" || w.msg["seal_generation"] != 2.0 || w.msg["seal_key"] != base64.RawURLEncoding.EncodeToString(s.world.public) {
 		t.Errorf("%v", w.msg)
 	}
@@ -54,7 +54,7 @@ func TestAStreamThatSealsIsToldEverythingSealed(t *testing.T) {
 	s.world.mu.Lock()
 	s.world.boxes[a].items = append(s.world.boxes[a].items, push.Item{Seq: 2, To: 2, Reason: push.GapExpired})
 	s.world.mu.Unlock()
-	r := openStream(t, base+"/v1/events?seal=crt&seal_held=1", raw)
+	r := openStream(t, base+"/v1/events?seal=crt&seal_nonce=AAECAwQFBgcICQoLDA0ODw&seal_held=1", raw)
 	r.want("welcome")
 	inc := s.world.boxes[a].incarnation
 	next := byte('0')
@@ -97,7 +97,7 @@ func TestAStreamWithoutKeysEnds(t *testing.T) {
 	s.world.public = bytes.Repeat([]byte{0xfb}, 32)
 	base, raw := s.serveStreams()
 	s.world.commit(push.ClientKey{ID: "a"}, `"in clear"`)
-	openStream(t, base+"/v1/events?seal=crt", raw).ends(push.CloseHelloTimeout)
+	openStream(t, base+"/v1/events?seal=crt&seal_nonce=AAECAwQFBgcICQoLDA0ODw", raw).ends(push.CloseHelloTimeout)
 
 	st := &stream{a: &api{cfg: DefaultConfig()}, wake: make(chan struct{}, 1), hello: push.Hello{Seal: push.SealCRT}}
 	if st.Live(&push.Message{Require: push.SealCRT}) {
@@ -159,7 +159,21 @@ func TestParseHeld(t *testing.T) {
 			t.Errorf("%q: %v, %v", list, h.Held, err)
 		}
 	}
-	if h, err := helloOf(httptest.NewRequest("GET", "/v1/events?seal=crt", nil)); err != nil || h.Held != nil {
+	if h, err := helloOf(httptest.NewRequest("GET", "/v1/events?seal=crt&seal_nonce=AAECAwQFBgcICQoLDA0ODw", nil)); err != nil || h.Held != nil {
 		t.Errorf("what was left out was taken for said: %v, %v", h.Held, err)
+	}
+}
+
+// Who wants sealing says a nonce of the stream: 16 bytes.
+func TestTheNonceOfAStream(t *testing.T) {
+	for query, ok := range map[string]bool{
+		"": true, "seal=none": true, "seal=crt&seal_nonce=AAECAwQFBgcICQoLDA0ODw": true, "seal=aead&seal_nonce=AAECAwQFBgcICQoLDA0ODw": true,
+		"seal=crt": false, "seal=aead&seal_nonce=": false, "seal=crt&seal_nonce=AAECAwQFBgcICQoLDA0O": false,
+		"seal=crt&seal_nonce=AAECAwQFBgcICQoLDA0ODxA": false, "seal=crt&seal_nonce=AAECAwQFBgcICQoLDA0ODw==": false, "seal=crt&seal_nonce=AAECAwQFBgcICQoLDA0ODx": false,
+	} {
+		h, err := helloOf(httptest.NewRequest("GET", "/v1/events?"+query, nil))
+		if (err == nil) != ok || ok && strings.Contains(query, "nonce") != (len(h.Nonce) == 16 && h.Nonce[15] == 15) {
+			t.Errorf("%s: %x, %v", query, h.Nonce, err)
+		}
 	}
 }

@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"encoding/base64"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -128,6 +130,9 @@ func helloOf(r *http.Request) (push.Hello, error) {
 			return h, err
 		}
 	}
+	if h.Nonce, err = parseNonce(q, h.Seal); err != nil {
+		return h, err
+	}
 	if id == "" {
 		return h, nil
 	}
@@ -140,6 +145,18 @@ func helloOf(r *http.Request) (push.Hello, error) {
 		h.Incarnation = inc
 	}
 	return h, nil
+}
+
+// parseNonce reads what who wants sealing says beside it.
+func parseNonce(q url.Values, seal push.SealMode) ([]byte, error) {
+	if seal != push.SealCRT && seal != push.SealAEAD {
+		return nil, nil
+	}
+	nonce, err := base64.RawURLEncoding.Strict().DecodeString(q.Get("seal_nonce"))
+	if err != nil || len(nonce) != wire.SealNonceLen {
+		return nil, push.Errorf(push.CodeInvalidField, "seal_nonce: must be %d random bytes, made for this stream, in base64url without padding", wire.SealNonceLen)
+	}
+	return nonce, nil
 }
 
 // parseHeld reads generations of keys with commas between; empty: none is held.

@@ -8,9 +8,12 @@ import (
 	"testing"
 )
 
+// conn is what names a connection in tests.
+var conn = []byte("of the connection")
+
 func newSession(generation uint32) (key [KeySize]byte, s *Sender, r *Receiver) {
 	rand.Read(key[:])
-	return key, NewSessionSender(who, generation, key), NewSessionReceiver(who, generation, key)
+	return key, NewSessionSender(who, conn, generation, key), NewSessionReceiver(who, conn, generation, key)
 }
 
 func sealed(t *testing.T, s *Sender, format Format, text string) []byte {
@@ -31,7 +34,7 @@ func TestASessionIsToldOnceAndInOrder(t *testing.T) {
 	if format, text, err := r.Open(frames[0]); err != nil || format != JSON || string(text) != `{"type":"typing"}` {
 		t.Fatal(format, text, err)
 	}
-	stranger := sealed(t, NewSessionSender(who, 3, key), JSON, "another connection")
+	stranger := sealed(t, NewSessionSender(who, conn, 3, key), JSON, "another connection")
 	for name, bad := range map[string][]byte{"again": frames[0], "a hole": frames[2], "another sender": stranger, "junk": []byte("junk")} {
 		if _, _, err := r.Open(bad); !errors.Is(err, ErrOpen) {
 			t.Errorf("%s: %v", name, err)
@@ -43,8 +46,9 @@ func TestASessionIsToldOnceAndInOrder(t *testing.T) {
 		}
 	}
 	for name, fresh := range map[string]*Receiver{
-		"another generation": NewSessionReceiver(who, 4, key), "another client": NewSessionReceiver(NameHash("", "bob"), 3, key),
-		"another key": NewSessionReceiver(who, 3, [KeySize]byte{1}), "the other way": NewReceiver(who, Chain{3, key}),
+		"another generation": NewSessionReceiver(who, conn, 4, key), "another client": NewSessionReceiver(NameHash("", "bob"), conn, 3, key),
+		"another connection": NewSessionReceiver(who, []byte("of another"), 3, key), "no connection": NewSessionReceiver(who, nil, 3, key),
+		"another key": NewSessionReceiver(who, conn, 3, [KeySize]byte{1}), "the other way": NewReceiver(who, conn, Chain{3, key}),
 	} {
 		if _, _, err := fresh.Open(frames[0]); !errors.Is(err, ErrOpen) {
 			t.Errorf("%s: %v", name, err)
@@ -74,7 +78,7 @@ func TestARingOpensNoSessionFrame(t *testing.T) {
 	k.RestoreSession(chain.Key)
 	var r Ring
 	r.Add(k)
-	if _, err := r.Open(sealed(t, NewSessionSender(who, 3, k.Session()), JSON, "x")); !errors.Is(err, ErrOpen) {
+	if _, err := r.Open(sealed(t, NewSessionSender(who, conn, 3, k.Session()), JSON, "x")); !errors.Is(err, ErrOpen) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -110,8 +114,8 @@ func TestBothSidesDeriveOneSessionKey(t *testing.T) {
 
 // checkSession checks a vector of kind session.
 func checkSession(t *testing.T, v *vector) {
-	r := NewSessionReceiver(Who(unhex(t, v.Who)), v.Period, [KeySize]byte(unhex(t, v.Chain)))
-	s := NewSessionSender(r.who, v.Period, r.chain.Key)
+	r := NewSessionReceiver(Who(unhex(t, v.Who)), unhex(t, v.Connection), v.Period, [KeySize]byte(unhex(t, v.Chain)))
+	s := NewSessionSender(r.who, r.conn, v.Period, r.chain.Key)
 	s.sealer = NewSealer()
 	s.sealer.id = [8]byte(unhex(t, v.Sender))
 	for i, m := range v.Messages {
@@ -141,7 +145,7 @@ func sessionVectors(t *testing.T) []*vector {
 	make1 := func(name, about string, messages ...vectorUp) *vector {
 		return &vector{
 			Name: "session" + name, About: about, Kind: "session", Who: hex.EncodeToString(who[:]), Period: 7,
-			Chain: hex.EncodeToString(key[:]), Sender: hex.EncodeToString(s.sealer.id[:]), Messages: messages,
+			Connection: hex.EncodeToString(conn), Chain: hex.EncodeToString(key[:]), Sender: hex.EncodeToString(s.sealer.id[:]), Messages: messages,
 		}
 	}
 	all := []*vector{make1("", "what one session is told", at(0), at(1), at(2))}
@@ -151,15 +155,16 @@ func sessionVectors(t *testing.T) []*vector {
 	bad("again", "a frame comes twice", frames[0], at(0))
 	bad("hole", "a frame is missing", frames[2], at(0))
 	bad("late", "the first frame is missing", frames[1])
-	bad("another-sender", "another connection's", sealed(t, NewSessionSender(who, 7, key), JSON, "x"), at(0))
-	bad("another-client", "another client's", sealed(t, NewSessionSender(NameHash("", "bob"), 7, key), JSON, "x"))
-	bad("another-generation", "sealed for other keys", sealed(t, NewSessionSender(who, 8, key), JSON, "x"))
-	bad("another-key", "sealed under another key", sealed(t, NewSessionSender(who, 7, [KeySize]byte{1}), JSON, "x"))
-	bad("up", "what a client sends", sealed(t, NewSender(who, Chain{7, key}), JSON, "x"))
-	bad("no-format", "there is no format 3", sealed(t, NewSessionSender(who, 7, key), 3, "x"))
-	forged := NewSessionSender(who, 7, key)
+	bad("another-sender", "another sender's", sealed(t, NewSessionSender(who, conn, 7, key), JSON, "x"), at(0))
+	bad("another-connection", "what another connection was told", sealed(t, NewSessionSender(who, []byte("of another"), 7, key), JSON, "x"))
+	bad("another-client", "another client's", sealed(t, NewSessionSender(NameHash("", "bob"), conn, 7, key), JSON, "x"))
+	bad("another-generation", "sealed for other keys", sealed(t, NewSessionSender(who, conn, 8, key), JSON, "x"))
+	bad("another-key", "sealed under another key", sealed(t, NewSessionSender(who, conn, 7, [KeySize]byte{1}), JSON, "x"))
+	bad("up", "what a client sends", sealed(t, NewSender(who, conn, Chain{7, key}), JSON, "x"))
+	bad("no-format", "there is no format 3", sealed(t, NewSessionSender(who, conn, 7, key), 3, "x"))
+	forged := NewSessionSender(who, conn, 7, key)
 	forged.sealer = NewSealer()
-	empty, err := sealUnder(Header{Mode: Session, Period: 7, Sealer: forged.sealer.id}, forged.way.cipher(&forged.chain, forged.sealer.id, who), domainSession, nil, who[:])
+	empty, err := sealUnder(Header{Mode: Session, Period: 7, Sealer: forged.sealer.id}, forged.way.cipher(&forged.chain, forged.sealer.id, who, conn), domainSession, nil, who[:])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -106,7 +106,7 @@ func TestDownIsForOneClient(t *testing.T) {
 
 func TestUpComesOnceAndInOrder(t *testing.T) {
 	chain := newChain(4)
-	s, r := NewSender(who, chain), NewReceiver(who, chain)
+	s, r := NewSender(who, conn, chain), NewReceiver(who, conn, chain)
 	var frames [][]byte
 	for _, text := range []string{`{"type":"ping"}`, "two", "three"} {
 		f, err := s.Seal(JSON, []byte(text))
@@ -118,7 +118,7 @@ func TestUpComesOnceAndInOrder(t *testing.T) {
 	if format, text, err := r.Open(frames[0]); err != nil || format != JSON || string(text) != `{"type":"ping"}` {
 		t.Fatal(format, text, err)
 	}
-	stranger, _ := NewSender(who, chain).Seal(MsgPack, []byte("another connection"))
+	stranger, _ := NewSender(who, conn, chain).Seal(MsgPack, []byte("another connection"))
 	for name, bad := range map[string][]byte{"again": frames[0], "a hole": frames[2], "another sender": stranger, "junk": []byte("junk")} {
 		if _, _, err := r.Open(bad); !errors.Is(err, ErrOpen) {
 			t.Errorf("%s: %v", name, err)
@@ -128,6 +128,9 @@ func TestUpComesOnceAndInOrder(t *testing.T) {
 		if _, _, err := r.Open(f); err != nil {
 			t.Error(err)
 		}
+	}
+	if _, _, err := NewReceiver(who, []byte("of another"), chain).Open(frames[0]); !errors.Is(err, ErrOpen) {
+		t.Errorf("on another connection: %v", err)
 	}
 }
 

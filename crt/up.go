@@ -30,8 +30,8 @@ var (
 	session = way{Session, domainSession, "CRT-BE/1 session"}
 )
 
-func (w *way) cipher(c *Chain, sender [8]byte, who Who) cipher.AEAD {
-	return aead(derive(c.Key[:], nil, w.info, sender[:], who[:]))
+func (w *way) cipher(c *Chain, sender [8]byte, who Who, conn []byte) cipher.AEAD {
+	return aead(derive(c.Key[:], nil, w.info, sender[:], who[:], conn))
 }
 
 // Sender seals what goes one way on one connection. It is not safe for concurrent
@@ -39,19 +39,23 @@ func (w *way) cipher(c *Chain, sender [8]byte, who Who) cipher.AEAD {
 type Sender struct {
 	way    *way
 	who    Who
+	conn   []byte
 	chain  Chain
 	sealer *Sealer // nil, as is cipher, until there is something to seal
 	cipher cipher.AEAD
 }
 
 // NewSender makes a sender for one connection of a client; c is what [Keys.Up]
-// answered.
-func NewSender(who Who, c Chain) *Sender { return &Sender{way: &upward, who: who, chain: c} }
+// answered. conn is how the server names the connection; it is kept.
+func NewSender(who Who, conn []byte, c Chain) *Sender {
+	return &Sender{way: &upward, who: who, conn: conn, chain: c}
+}
 
 // NewSessionSender makes the server's sender for one session of a client (section
-// 5.7), under the key of [Pending.Session] for that generation.
-func NewSessionSender(who Who, generation uint32, key [KeySize]byte) *Sender {
-	return &Sender{way: &session, who: who, chain: Chain{generation, key}}
+// 5.7), under the key of [Pending.Session] for that generation. nonce is what the
+// client has made for the connection; it is kept.
+func NewSessionSender(who Who, nonce []byte, generation uint32, key [KeySize]byte) *Sender {
+	return &Sender{way: &session, who: who, conn: nonce, chain: Chain{generation, key}}
 }
 
 // Seal seals one message of the WebSocket protocol, at most [MaxBody] less 17
@@ -61,7 +65,7 @@ func (s *Sender) Seal(format Format, text []byte) ([]byte, error) {
 		s.sealer = NewSealer()
 	}
 	if s.cipher == nil {
-		s.cipher = s.way.cipher(&s.chain, s.sealer.id, s.who)
+		s.cipher = s.way.cipher(&s.chain, s.sealer.id, s.who, s.conn)
 	}
 	h := Header{Mode: s.way.mode, Period: s.chain.Period, Batch: s.sealer.take(), Sealer: s.sealer.id}
 	return sealUnder(h, s.cipher, s.way.domain, append([]byte{byte(format)}, text...), s.who[:])
@@ -72,6 +76,7 @@ func (s *Sender) Seal(format Format, text []byte) ([]byte, error) {
 type Receiver struct {
 	way    *way
 	who    Who
+	conn   []byte
 	chain  Chain
 	sender [8]byte
 	cipher cipher.AEAD // of the sender; nil until the first frame has opened
@@ -79,13 +84,18 @@ type Receiver struct {
 }
 
 // NewReceiver makes a receiver for one connection of the client; c has the key of
-// [Pending.Up], and the key period at which its keys begin.
-func NewReceiver(who Who, c Chain) *Receiver { return &Receiver{way: &upward, who: who, chain: c} }
+// [Pending.Up], and the key period at which its keys begin. conn is a name that the
+// server gives to no other connection: what was sent on another does not open. It
+// is kept.
+func NewReceiver(who Who, conn []byte, c Chain) *Receiver {
+	return &Receiver{way: &upward, who: who, conn: conn, chain: c}
+}
 
 // NewSessionReceiver makes a client's receiver for one connection (section 5.7);
-// key is what [Keys.Session] answered for that generation.
-func NewSessionReceiver(who Who, generation uint32, key [KeySize]byte) *Receiver {
-	return &Receiver{way: &session, who: who, chain: Chain{generation, key}}
+// key is what [Keys.Session] answered for that generation. nonce is random, made
+// for this connection alone: what was sent on another does not open. It is kept.
+func NewSessionReceiver(who Who, nonce []byte, generation uint32, key [KeySize]byte) *Receiver {
+	return &Receiver{way: &session, who: who, conn: nonce, chain: Chain{generation, key}}
 }
 
 // Open opens the next frame. After an error nothing of the connection can be
@@ -97,7 +107,7 @@ func (r *Receiver) Open(frame []byte) (Format, []byte, error) {
 	}
 	c := r.cipher
 	if c == nil {
-		c = r.way.cipher(&r.chain, f.Sealer, r.who)
+		c = r.way.cipher(&r.chain, f.Sealer, r.who, r.conn)
 	}
 	text, err := openUnder(&f, c, r.way.domain, r.who[:])
 	if err != nil || len(text) == 0 || Format(text[0]) != JSON && Format(text[0]) != MsgPack {

@@ -273,10 +273,11 @@ func handshakeVectors(t *testing.T) []*vector {
 func otherVectors(t *testing.T) []*vector {
 	t.Helper()
 	chain := newChain(6)
-	s := NewSender(who, chain)
+	s := NewSender(who, conn, chain)
 	up := &vector{
 		Name: "up", About: "what a client of mode aead sends on one connection", Kind: "up",
-		Who: hex.EncodeToString(who[:]), Period: 6, Chain: hex.EncodeToString(chain.Key[:]),
+		Connection: hex.EncodeToString(conn),
+		Who:        hex.EncodeToString(who[:]), Period: 6, Chain: hex.EncodeToString(chain.Key[:]),
 	}
 	for _, m := range []vectorUp{{1, `{"type":"ping"}`, ""}, {2, "\x81\xa4type\xa4ping", ""}, {1, `{"type":"ack","seq":"1"}`, ""}} {
 		if m.Format == 2 {

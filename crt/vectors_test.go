@@ -46,12 +46,13 @@ type vector struct {
 	Up      string      `json:"up,omitempty"`
 	Session string      `json:"session,omitempty"`
 
-	// up, session (which has a generation for a period; with an error the last
-	// message is to be refused)
-	Sender   string     `json:"sender,omitempty"`
-	Period   uint32     `json:"period,omitempty"`
-	Chain    string     `json:"chain,omitempty"` // handshake: what it ends in
-	Messages []vectorUp `json:"messages,omitempty"`
+	// up, session (which has a generation for a period, and a nonce for the
+	// connection; with an error the last message is to be refused)
+	Connection string     `json:"connection,omitempty"`
+	Sender     string     `json:"sender,omitempty"`
+	Period     uint32     `json:"period,omitempty"`
+	Chain      string     `json:"chain,omitempty"` // handshake: what it ends in
+	Messages   []vectorUp `json:"messages,omitempty"`
 
 	// text, who
 	Text  string `json:"text,omitempty"`
@@ -228,7 +229,8 @@ func checkHandshake(t *testing.T, v *vector) {
 func checkUp(t *testing.T, v *vector) {
 	chain := Chain{v.Period, [KeySize]byte(unhex(t, v.Chain))}
 	who := Who(unhex(t, v.Who))
-	s, r := NewSender(who, chain), NewReceiver(who, chain)
+	conn := unhex(t, v.Connection)
+	s, r := NewSender(who, conn, chain), NewReceiver(who, conn, chain)
 	s.sealer = NewSealer()
 	s.sealer.id = [8]byte(unhex(t, v.Sender))
 	for _, m := range v.Messages {

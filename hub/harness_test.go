@@ -45,6 +45,7 @@ type office struct {
 	reads      []push.Ack
 	typing     []string
 	hellos     []push.Hello
+	sealedFor  []string // the nonce of each confirmation, the session of each unsealer
 	refusals   map[push.ClientKey]*push.Refusal // of hellos
 	lastID     int64
 	public     []byte        // nil: nothing is sealed
@@ -185,8 +186,11 @@ func (o *office) SealHello(id push.Identity, hello []byte, done func([]byte, pus
 	})
 }
 
-func (o *office) SealConfirm(_ push.Identity, h push.Handshake, confirm []byte, done func(push.Completed, error)) {
+func (o *office) SealConfirm(_ push.Identity, nonce []byte, h push.Handshake, confirm []byte, done func(push.Completed, error)) {
 	o.wg.Go(func() {
+		o.mu.Lock()
+		o.sealedFor = append(o.sealedFor, string(nonce))
+		o.mu.Unlock()
 		if h != string(confirm) {
 			done(push.Completed{}, push.Errorf(push.CodeInvalidField, "the handshake failed"))
 			return
@@ -216,10 +220,11 @@ func (u *officeUnsealer) Open(frame []byte) ([]byte, bool, error) {
 	return frame[3:], true, nil
 }
 
-func (o *office) Unsealer(_ push.Identity, done func(push.Unsealer, error)) {
+func (o *office) Unsealer(_ push.Identity, session string, done func(push.Unsealer, error)) {
 	o.wg.Go(func() {
 		o.mu.Lock()
 		hold, without := o.hold, o.noUnsealer
+		o.sealedFor = append(o.sealedFor, session)
 		o.mu.Unlock()
 		if hold != nil {
 			<-hold

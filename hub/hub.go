@@ -74,9 +74,9 @@ type Backend interface {
 	// SealHello begins a handshake for sealing keys, SealConfirm completes it.
 	// Errors are *push.Error.
 	SealHello(id push.Identity, hello []byte, done func(welcome []byte, h push.Handshake, err error))
-	SealConfirm(id push.Identity, h push.Handshake, confirm []byte, done func(push.Completed, error))
+	SealConfirm(id push.Identity, nonce []byte, h push.Handshake, confirm []byte, done func(push.Completed, error))
 	// Unsealer makes what opens the client's sealed messages.
-	Unsealer(id push.Identity, done func(push.Unsealer, error))
+	Unsealer(id push.Identity, session string, done func(push.Unsealer, error))
 	// DecodeText answers the sealed message that came as text, nil for what is
 	// none.
 	DecodeText(text []byte) []byte

@@ -18,6 +18,7 @@ import (
 // sealing is what a session has of it.
 type sealing struct {
 	mode    push.SealMode      // as welcome offered; empty: none
+	nonce   []byte             // of hello
 	session push.SessionSealer // of what has content; nil: it is held back, see session.go
 	held    bool               // nothing with content was sent yet
 	pending push.Handshake     // waits for the client's confirmation; nil: none
@@ -143,7 +144,7 @@ func (c *conn) sealConfirm(confirm []byte) {
 	s.pending, s.busy, s.unsealer, s.asking = nil, true, nil, false
 	s.round++
 	s.known, s.between = nil, true
-	c.loop.hub.serving().SealConfirm(c.identity(), h, confirm, func(done push.Completed, err error) {
+	c.loop.hub.serving().SealConfirm(c.identity(), s.nonce, h, confirm, func(done push.Completed, err error) {
 		c.loop.post(command{c: c, kind: cmdSealed, x: sealReply{completed: done, err: err}})
 	})
 }
@@ -248,7 +249,7 @@ func (c *conn) askUnsealer() {
 	}
 	s.asking = true
 	round := s.round
-	c.loop.hub.serving().Unsealer(c.identity(), func(u push.Unsealer, err error) {
+	c.loop.hub.serving().Unsealer(c.identity(), c.sessionID(), func(u push.Unsealer, err error) {
 		c.loop.post(command{c: c, kind: cmdUnsealer, x: unsealerReply{u, err, round}})
 	})
 }

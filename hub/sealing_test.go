@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +37,17 @@ func (o *office) offer() {
 	o.public = officeKey
 }
 
+// helloNonce is that of every hello here that asks for sealing.
+var helloNonce = []byte("sixteen  letters")
+
+// hello asks for sealing; more are members of it.
+func hello(seal, more string) string {
+	if more != "" {
+		more = "," + more
+	}
+	return fmt.Sprintf(`{"type":"hello","seal":%q,"seal_nonce":%q%s}`, seal, base64.RawURLEncoding.EncodeToString(helloNonce), more)
+}
+
 func startSealing(t *testing.T) *rig {
 	t.Helper()
 	r := start(t, testConfig())
@@ -49,10 +61,10 @@ func TestWelcomeSaysWhatIsSealed(t *testing.T) {
 		offered     bool
 		heard       string
 	}{
-		{`{"type":"hello","seal":"crt","seal_held":[3,2]}`, "crt", true, "crt []uint32{0x3, 0x2}"},
-		{`{"type":"hello","seal":"crt","seal_held":[]}`, "crt", true, "crt []uint32{}"},
-		{`{"type":"hello","seal":"aead"}`, "aead", true, "aead []uint32(nil)"},
-		{`{"type":"hello","seal":"crt"}`, "", false, "crt []uint32(nil)"},
+		{hello("crt", `"seal_held":[3,2]`), "crt", true, "crt []uint32{0x3, 0x2}"},
+		{hello("crt", `"seal_held":[]`), "crt", true, "crt []uint32{}"},
+		{hello("aead", ""), "aead", true, "aead []uint32(nil)"},
+		{hello("crt", ""), "", false, "crt []uint32(nil)"},
 		{`{"type":"hello","seal":"none"}`, "", true, "none []uint32(nil)"},
 		{`{"type":"hello","seal":"rot13"}`, "", true, "rot13 []uint32(nil)"},
 		{`{"type":"hello"}`, "", true, " []uint32(nil)"},
@@ -79,7 +91,7 @@ func TestWelcomeSaysWhatIsSealed(t *testing.T) {
 func TestAHandshake(t *testing.T) {
 	r := startSealing(t)
 	p := r.dial("bank/alice")
-	p.say(`{"type":"hello","seal":"crt","seal_held":[7]}`)
+	p.say(hello("crt", `"seal_held":[7]`))
 	p.live()
 	for range 2 {
 		p.say(`{"type":"seal_hello","data":"aGVsbG8"}`)
@@ -96,6 +108,11 @@ func TestAHandshake(t *testing.T) {
 	p.say(`{"type":"seal_hello","data":"aGVsbG8"}`)
 	p.next(wire.TypeSealWelcome)
 	p.say(`{"type":"seal_confirm","data":"aGVsbA"}`)
+	r.office.mu.Lock()
+	if h, confirmed := r.office.hellos[0], r.office.sealedFor; !bytes.Equal(h.Nonce, helloNonce) || !slices.Equal(confirmed[:2], []string{string(helloNonce), string(helloNonce)}) {
+		t.Errorf("hello with %q, confirmed for %q", h.Nonce, confirmed)
+	}
+	r.office.mu.Unlock()
 	if m := p.next(wire.TypeError); m.Code != int(push.CodeInvalidField) {
 		t.Errorf("%+v", m)
 	}
@@ -109,7 +126,7 @@ func TestSecretsOfChannelsComeAgainAfterAHandshake(t *testing.T) {
 	r := startSealing(t)
 	r.office.commit(r.hub, "sealed:channel CBrekey<CB1|body", "alice")
 	p := r.dial("alice")
-	p.say(`{"type":"hello","seal":"crt","seal_held":[7]}`)
+	p.say(hello("crt", `"seal_held":[7]`))
 	want := func(all ...string) {
 		t.Helper()
 		for _, payload := range all {
@@ -193,7 +210,7 @@ func TestSealedFramesAreBinary(t *testing.T) {
 					c.Binary(wire.EncodeClient(wire.Msgpack, &m))
 				}
 			}
-			say(wire.ClientMessage{Type: wire.TypeHello, Seal: "crt", SealHeld: []uint32{7}})
+			say(wire.ClientMessage{Type: wire.TypeHello, Seal: "crt", SealHeld: []uint32{7}, SealNonce: make([]byte, wire.SealNonceLen)})
 			c.NextMessage() // welcome
 			want := func(payload string) {
 				t.Helper()
@@ -238,7 +255,7 @@ func TestCoversWaitForTheReplay(t *testing.T) {
 	r.hub.Serve(slow)
 	r.office.commit(r.hub, "sealed:CB1", "alice")
 	p := r.dial("alice")
-	p.say(`{"type":"hello","seal":"crt","seal_held":[7]}`)
+	p.say(hello("crt", `"seal_held":[7]`))
 	p.next(wire.TypeWelcome)
 	for _, s := range r.hub.Of(key("alice")) {
 		s.Live(&push.Message{Sealed: sealedOf("CBcover")})
@@ -283,7 +300,7 @@ func TestBinaryUnderJSONIsRefused(t *testing.T) {
 	} {
 		r := startSealing(t)
 		p := r.dial("alice")
-		p.say(`{"type":"hello","seal":"` + tc.seal + `","seal_held":[7]}`)
+		p.say(hello(tc.seal, `"seal_held":[7]`))
 		p.live()
 		p.Binary([]byte(tc.payload))
 		p.WantClose(tc.closed)
@@ -296,7 +313,8 @@ func TestSealedMessagesOfClients(t *testing.T) {
 	r := startSealing(t)
 	free := make(chan struct{})
 	p := r.dial("alice")
-	p.say(`{"type":"hello","seal":"aead","seal_held":[7]}`)
+	p.say(hello("aead", `"seal_held":[7]`))
+	session := p.next(wire.TypeWelcome).Welcome.Session
 	p.live()
 	r.office.mu.Lock()
 	r.office.hold = free // the keys take their time
@@ -313,6 +331,11 @@ func TestSealedMessagesOfClients(t *testing.T) {
 			t.Errorf("pong %q, want %q", m.ID, want)
 		}
 	}
+	r.office.mu.Lock()
+	if opened := r.office.sealedFor; !slices.Equal(opened, []string{session}) {
+		t.Errorf("opened for %q, not %q", opened, session)
+	}
+	r.office.mu.Unlock()
 	p.Binary([]byte(`CB1{"type":"ping","id":"again"}`))
 	p.WantClose(uint16(push.CloseTryLater))
 }
@@ -321,7 +344,7 @@ func TestSealedMessagesWithoutKeys(t *testing.T) {
 	r := startSealing(t)
 	r.office.noUnsealer = true
 	p := r.dial("alice")
-	p.say(`{"type":"hello","seal":"aead","seal_held":[7]}`)
+	p.say(hello("aead", `"seal_held":[7]`))
 	p.live()
 	p.Binary([]byte(`CB0{"type":"ping"}`))
 	if m := p.next(wire.TypeError); m.Code != int(push.CodeNoSealKey) {
@@ -329,7 +352,7 @@ func TestSealedMessagesWithoutKeys(t *testing.T) {
 	}
 	// Who seals with crt sends in clear.
 	q := r.dial("bob")
-	q.say(`{"type":"hello","seal":"crt","seal_held":[7]}`)
+	q.say(hello("crt", `"seal_held":[7]`))
 	q.live()
 	q.Binary([]byte(`CB0{"type":"ping"}`))
 	q.WantClose(uint16(push.CloseUnsupported))

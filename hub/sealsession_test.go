@@ -44,7 +44,7 @@ func TestASealingSessionIsToldEverythingSealed(t *testing.T) {
 	r.office.mu.Unlock()
 	r.office.commit(r.hub, "sealed:CB3", "alice")
 	p := r.dial("alice")
-	p.say(`{"type":"hello","seal":"crt","seal_held":[7]}`)
+	p.say(hello("crt", `"seal_held":[7]`))
 	p.next(wire.TypeWelcome)
 	if m := p.told(7, 0); m.Delivery.Seq != 1 || !m.Delivery.Replayed || m.Type != wire.TypeMessage {
 		t.Errorf("%+v", m)
@@ -105,7 +105,7 @@ func TestNothingHasContentBeforeThereAreKeys(t *testing.T) {
 	}
 	c := hubtest.Dial(t, r.addr, hubtest.Handshake{Path: "/ws", Protocols: []string{wire.ProtocolJSON, wire.BearerPrefix + "alice"}})
 	p := &peer{c, t}
-	p.say(`{"type":"hello","seal":"crt","cursor":"1"}`)
+	p.say(hello("crt", `"cursor":"1"`))
 	p.next(wire.TypeWelcome)
 	r.office.commit(r.hub, "four", "alice")
 	for _, s := range r.hub.Of(key("alice")) {
@@ -154,11 +154,11 @@ func TestKeysThatAreNotMadeEndTheSession(t *testing.T) {
 	r := start(t, cfg)
 	r.office.offer()
 	p := r.dial("alice")
-	p.say(`{"type":"hello","seal":"crt"}`)
+	p.say(hello("crt", ""))
 	p.next(wire.TypeWelcome)
 	p.WantClose(uint16(push.CloseHelloTimeout))
 	q := r.dial("bob")
-	q.say(`{"type":"hello","seal":"crt"}`)
+	q.say(hello("crt", ""))
 	q.next(wire.TypeWelcome)
 	q.say(`{"type":"seal_hello","data":"aGVsbG8"}`)
 	q.next(wire.TypeSealWelcome)
@@ -168,7 +168,7 @@ func TestKeysThatAreNotMadeEndTheSession(t *testing.T) {
 // What requires a way of sealing goes to sessions that have keys of it.
 func TestALiveMessageThatRequiresASeal(t *testing.T) {
 	r := startSealing(t)
-	for _, hello := range []string{`{"type":"hello"}`, `{"type":"hello","seal":"crt","seal_held":[7]}`, `{"type":"hello","seal":"aead","seal_held":[7]}`} {
+	for _, hello := range []string{`{"type":"hello"}`, hello("crt", `"seal_held":[7]`), hello("aead", `"seal_held":[7]`)} {
 		p := r.dial("alice")
 		p.say(hello)
 		p.live()

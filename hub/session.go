@@ -18,6 +18,7 @@ type (
 	openedReply struct {
 		opened push.Opened
 		seal   push.SealMode // what hello asked for
+		nonce  []byte        // with it
 		err    error
 	}
 	pageReply struct {
@@ -195,7 +196,7 @@ func (c *conn) hello(m *wire.ClientMessage) {
 	if c.phase != phaseHello { // it came late, and is being served from the server's cursor
 		return
 	}
-	h := push.Hello{Device: m.Device, Incarnation: m.Incarnation, Seal: push.SealMode(m.Seal), Held: slices.Clone(m.SealHeld)}
+	h := push.Hello{Device: m.Device, Incarnation: m.Incarnation, Seal: push.SealMode(m.Seal), Held: slices.Clone(m.SealHeld), Nonce: m.SealNonce}
 	if m.Cursor != nil {
 		cursor := *m.Cursor
 		h.Cursor = &cursor
@@ -209,7 +210,7 @@ func (c *conn) open(h push.Hello) {
 	c.phase = phaseOpening
 	c.phaseAt = 0
 	c.loop.hub.serving().Open(c.identity(), h, func(o push.Opened, err error) {
-		c.loop.post(command{c: c, kind: cmdOpened, x: openedReply{o, h.Seal, err}})
+		c.loop.post(command{c: c, kind: cmdOpened, x: openedReply{o, h.Seal, h.Nonce, err}})
 	})
 }
 
@@ -237,7 +238,8 @@ func (c *conn) opened(r openedReply) {
 	}
 	if r.opened.Public != nil {
 		w.Seal, w.SealKey, w.SealGeneration = string(r.seal), r.opened.Public, r.opened.SealGeneration
-		c.seals().mode, c.seals().session, c.seals().held = r.seal, r.opened.Session, true
+		s := c.seals()
+		s.mode, s.nonce, s.session, s.held = r.seal, r.nonce, r.opened.Session, true
 	}
 	c.answer(wire.TypeWelcome, func(dst []byte, codec wire.Codec) []byte { return wire.AppendWelcome(dst, codec, w) })
 	if c.phase >= phaseClosing {

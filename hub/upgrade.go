@@ -212,7 +212,7 @@ func pathClient(u *url.URL) (*push.ClientKey, bool) {
 func (h *Hub) newConn(q *request) *conn {
 	c := &conn{
 		loop: h.loops[int(h.next.Add(1))%len(h.loops)], codec: q.codec, port: q.remote.Port(), gen: q.gen,
-		sid: rand.Uint64(), //nolint:gosec // G404: a name for logs and the status API; nothing is let in by it
+		sid: rand.Uint64(), //nolint:gosec // G404: a name, which need not be hard to guess, only another than before
 	}
 	if q.remote.IsValid() {
 		c.addr = q.remote.Addr().As16()

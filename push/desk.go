@@ -60,6 +60,9 @@ type Hello struct {
 	// Held are the generations of sealing keys that it holds; nil: it does not
 	// say, and none are destroyed.
 	Held []uint32
+	// Nonce is what it has made for this connection, where Seal is SealCRT or
+	// SealAEAD: what it is told opens on no other.
+	Nonce []byte
 	// Alive tells whether the connection that it was said on still stands; nil:
 	// nobody knows. Any goroutine.
 	Alive func() bool

@@ -76,9 +76,9 @@ type Sealing interface {
 	Hold(ctx context.Context, key ClientKey, want SealMode, held []uint32, cursor uint64) (changed bool, err error)
 	// Offers reports whether clients may ask for that kind.
 	Offers(mode SealMode) bool
-	// Unsealer opens what the client sends under its newest keys.
+	// Unsealer opens what the client sends on that session under its newest keys.
 	// [CodeNoSealKey] where it has none of kind SealAEAD.
-	Unsealer(ctx context.Context, key ClientKey) (Unsealer, error)
+	Unsealer(ctx context.Context, key ClientKey, session string) (Unsealer, error)
 	// DecodeText takes base64 as clients in the field send it; nil for what is
 	// none.
 	DecodeText(text []byte) []byte
@@ -86,12 +86,12 @@ type Sealing interface {
 	// The keys are kept, but nothing is sealed for them yet.
 	Begin(ctx context.Context, key ClientKey, hello []byte) (welcome []byte, h Handshake, err error)
 	// Complete takes SEAL_CONFIRM: what is committed from its return on is
-	// sealed for the new keys.
-	Complete(ctx context.Context, key ClientKey, h Handshake, confirm []byte) (Completed, error)
+	// sealed for the new keys. nonce is [Hello.Nonce].
+	Complete(ctx context.Context, key ClientKey, nonce []byte, h Handshake, confirm []byte) (Completed, error)
 	// Session makes what seals for one session of the client, under its keys in
-	// use. Zero where it has none. [ErrUnreadable] where no server of the store
-	// can read them.
-	Session(ctx context.Context, key ClientKey) (Completed, error)
+	// use, with its [Hello.Nonce]. Zero where it has none. [ErrUnreadable] where no
+	// server of the store can read them.
+	Session(ctx context.Context, key ClientKey, nonce []byte) (Completed, error)
 }
 
 // Completed are keys that are in use.
@@ -270,14 +270,14 @@ func (d *Desk) DecodeText(text []byte) []byte {
 	return d.sealing.DecodeText(text)
 }
 
-// Unsealer makes one for the session.
-func (d *Desk) Unsealer(id Identity, done func(Unsealer, error)) {
+// Unsealer makes one for the session of that name.
+func (d *Desk) Unsealer(id Identity, session string, done func(Unsealer, error)) {
 	d.enqueue(errand{run: func(ctx context.Context) bool {
 		if d.sealing == nil {
 			done(nil, Errorf(CodeInvalidField, "this server does not seal"))
 			return true
 		}
-		u, err := d.sealing.Unsealer(ctx, id.Client)
+		u, err := d.sealing.Unsealer(ctx, id.Client, session)
 		if HasCode(err, CodeNoStore) || HasCode(err, CodeTimeout) {
 			return false
 		}
@@ -302,10 +302,10 @@ func (d *Desk) SealHello(id Identity, hello []byte, done func(welcome []byte, h 
 	}})
 }
 
-// SealConfirm completes it.
-func (d *Desk) SealConfirm(id Identity, h Handshake, confirm []byte, done func(Completed, error)) {
+// SealConfirm completes it; nonce is the session's [Hello.Nonce].
+func (d *Desk) SealConfirm(id Identity, nonce []byte, h Handshake, confirm []byte, done func(Completed, error)) {
 	d.enqueue(errand{tries: lastTry, run: func(ctx context.Context) bool {
-		done(d.sealing.Complete(ctx, id.Client, h, confirm))
+		done(d.sealing.Complete(ctx, id.Client, nonce, h, confirm))
 		return true
 	}})
 }
@@ -321,7 +321,7 @@ func (d *Desk) offer(ctx context.Context, key ClientKey, h Hello, o *Opened) err
 	if o.Seal != h.Seal || !slices.Contains(h.Held, o.SealGeneration) {
 		return nil
 	}
-	c, err := d.sealing.Session(ctx, key)
+	c, err := d.sealing.Session(ctx, key, h.Nonce)
 	if errors.Is(err, ErrUnreadable) { // welcome names none, so that the client makes new ones in their place
 		d.log.Error("a client's sealing keys can't be read by any server; it has to make new ones", "client", key, "err", err)
 		c, err = Completed{}, nil

@@ -13,13 +13,15 @@ type inUse struct {
 	completed Completed
 	err       error
 	asked     int
+	nonce     string // that they were asked for last
 }
 
 func (*inUse) Offers(mode SealMode) bool { return mode == SealCRT }
 func (*inUse) Public() []byte            { return []byte("public") }
 
-func (s *inUse) Session(context.Context, ClientKey) (Completed, error) {
+func (s *inUse) Session(_ context.Context, _ ClientKey, nonce []byte) (Completed, error) {
 	s.asked++
+	s.nonce = string(nonce)
 	return s.completed, s.err
 }
 
@@ -48,8 +50,9 @@ func TestASessionIsSealedForUnderTheKeysItHolds(t *testing.T) {
 			"does not ask":     {Hello{Held: []uint32{3}}, false, false},
 		} {
 			before := sealing.asked
+			c.hello.Nonce = []byte(name)
 			o := openNow(t, b, c.hello)
-			if (o.Public != nil) != c.offered || (o.Session != nil) != c.keys || (sealing.asked > before) != c.keys {
+			if (o.Public != nil) != c.offered || (o.Session != nil) != c.keys || (sealing.asked > before) != c.keys || c.keys && sealing.nonce != name {
 				t.Errorf("%s: public %q, session %v, asked %d", name, o.Public, o.Session, sealing.asked-before)
 			}
 		}

@@ -72,7 +72,7 @@ func TestALateConfirmationComesToNothing(t *testing.T) {
 		if m, err := s.Open(t.Context(), ann.key); err != nil || m.SealGeneration != 1 {
 			t.Fatalf("%+v, %v", m, err)
 		}
-		if _, err := s.sealing.Complete(t.Context(), ann.key, h, confirm); !push.HasCode(err, push.CodeInvalidField) {
+		if _, err := s.sealing.Complete(t.Context(), ann.key, nil, h, confirm); !push.HasCode(err, push.CodeInvalidField) {
 			t.Errorf("the late confirmation was answered %v", err)
 		}
 		s.send("one", push.SealCRT, ann)

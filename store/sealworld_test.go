@@ -134,7 +134,7 @@ func (s *sealed) shake(d *device, kind crt.Kind) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := s.sealing.Complete(ctx, d.key, h, confirm); err != nil {
+	if _, err := s.sealing.Complete(ctx, d.key, nil, h, confirm); err != nil {
 		s.t.Fatal(err)
 	}
 	d.ring.Add(keys)

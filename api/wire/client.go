@@ -38,6 +38,9 @@ func encodeHello(o *object, m *ClientMessage) {
 	o.optional("incarnation", m.Incarnation)
 	o.optional("seal", m.Seal)
 	encodeHeld(o, m.SealHeld)
+	if m.SealNonce != nil {
+		o.base64url("seal_nonce", m.SealNonce)
+	}
 	if len(m.Caps) == 0 {
 		return
 	}

@@ -58,6 +58,7 @@ func decodeHello(r *reader, m *ClientMessage) {
 		m.Cursor = &cursor
 	}
 	decodeHeld(r, m)
+	decodeNonce(r, m)
 	v := r.f.get(fCaps)
 	if v.absent() {
 		return
@@ -95,6 +96,18 @@ func decodeHeld(r *reader, m *ClientMessage) {
 			return
 		}
 		m.SealHeld = append(m.SealHeld, uint32(g))
+	}
+}
+
+// decodeNonce asks for one of who wants sealing: without it what an earlier
+// connection was told could be told again.
+func decodeNonce(r *reader, m *ClientMessage) {
+	if m.Seal == "crt" || m.Seal == "aead" {
+		r.need(fSealNonce)
+	}
+	m.SealNonce = r.base64url(fSealNonce)
+	if !r.f.get(fSealNonce).absent() && len(m.SealNonce) != SealNonceLen {
+		r.fail(fSealNonce, faultNonce)
 	}
 }
 

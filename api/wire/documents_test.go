@@ -137,6 +137,7 @@ func TestLimitsAreTheDomains(t *testing.T) {
 		"| `failed` | %d elements |":                 MaxFailed,
 		"| `caps` | %d elements |":                   MaxCaps,
 		"| `seal_held` | %d elements |":              MaxSealHeld,
+		"| `seal_nonce` | %d bytes |":                SealNonceLen,
 		"| nesting of a client's message | %d |":     MaxDepth,
 		"| nesting of `data` | %d; the HTTP API tak": MaxDataDepth,
 	} {

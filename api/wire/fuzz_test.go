@@ -8,6 +8,7 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"strings"
 	"testing"
 	"unicode/utf8"
 )
@@ -104,6 +105,12 @@ func referenceDecode(p []byte, m *ClientMessage) bool {
 				return false
 			}
 			m.SealHeld = append(m.SealHeld, uint32(*g))
+		}
+		nonce := r.text("seal_nonce")
+		if b, err := base64.RawURLEncoding.Strict().DecodeString(nonce); err == nil && len(b) == SealNonceLen && !strings.ContainsAny(nonce, "\r\n") {
+			m.SealNonce = b
+		} else if r.has("seal_nonce") || m.Seal == "crt" || m.Seal == "aead" {
+			return false
 		}
 		for _, raw := range r.list("caps", MaxCaps) {
 			r.o["\x00"] = raw

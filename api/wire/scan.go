@@ -22,6 +22,7 @@ const (
 	fIncarnation
 	fSeal
 	fSealHeld
+	fSealNonce
 	fSealKey
 	fSealGeneration
 	fCaps
@@ -64,7 +65,7 @@ const (
 
 var keys = [fieldCount]string{
 	fType: "type", fDevice: "device", fCursor: "cursor", fIncarnation: "incarnation", fSeal: "seal",
-	fSealHeld: "seal_held", fSealKey: "seal_key", fSealGeneration: "seal_generation",
+	fSealHeld: "seal_held", fSealNonce: "seal_nonce", fSealKey: "seal_key", fSealGeneration: "seal_generation",
 	fCaps: "caps", fSeq: "seq", fFailed: "failed", fCode: "code", fConversationID: "conversation_id",
 	fSenderID: "sender_id", fSenderType: "sender_type", fSenderName: "sender_name", fToken: "token",
 	fTokenExpires: "token_expires", fID: "id", fClientID: "client_id", fRealm: "realm",

@@ -13,6 +13,7 @@ const (
 	MaxFailed    = 256     // dead letters in one ack
 	MaxCaps      = 32      // capabilities in one hello
 	MaxSealHeld  = 8       // generations of keys in one hello
+	SealNonceLen = 16      // bytes of seal_nonce in a hello
 	MaxDepth     = 16      // nesting of a client's message
 	MaxDataDepth = 128     // nesting of a push's data
 )

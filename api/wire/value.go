@@ -178,6 +178,7 @@ const (
 	faultBase64URL
 	faultData
 	faultRange
+	faultNonce
 )
 
 var faults = [...]string{
@@ -195,6 +196,7 @@ var faults = [...]string{
 	faultBase64URL: "is no base64url without padding",
 	faultData:      "holds what JSON can't",
 	faultRange:     "is out of range, or ends before it begins",
+	faultNonce:     "is not of 16 bytes",
 }
 
 func (r *reader) fail(k field, why fault) {

@@ -67,6 +67,7 @@ type ClientMessage struct {
 	Caps         []string // hello
 	Seal         string   // hello
 	SealHeld     []uint32 // hello: seal_held; nil: not said, empty: none is held
+	SealNonce    []byte   // hello: seal_nonce, the connection's own
 	Seq          uint64   // ack, read
 	Failed       []Failed // ack
 	Conversation string   // typing: conversation_id

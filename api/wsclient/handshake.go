@@ -76,13 +76,13 @@ func (s *session) sealWelcomed(welcome []byte) *ending {
 // sealUp seals what the session sends under these keys, in mode aead.
 func (s *session) sealUp(g *generation) {
 	if s.kind() == crt.KindAEAD {
-		s.seal.sender = crt.NewSender(s.keys.who, g.keys.Up())
+		s.seal.sender = crt.NewSender(s.keys.who, []byte(s.seal.conn), g.keys.Up())
 	}
 }
 
 // sealDown opens what is sealed for this connection under these keys, from here on.
 func (s *session) sealDown(g *generation) {
-	s.seal.receiver = crt.NewSessionReceiver(s.keys.who, g.keys.Grant().Generation, g.keys.Session())
+	s.seal.receiver = crt.NewSessionReceiver(s.keys.who, s.seal.nonce, g.keys.Grant().Generation, g.keys.Session())
 }
 
 // sealedUp is a message as it is sent: sealed, but for hello and handshakes.

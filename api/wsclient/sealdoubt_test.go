@@ -45,7 +45,7 @@ func TestAnErrorDoesNotUndoAHandshake(t *testing.T) {
 				}
 				p.send(wire.AppendError(nil, p.codec, 40000, "typing: conversation_id is 1 to 100 characters"))
 				s.complete(p, chain, g)
-				s.session = crt.NewSessionSender(alice, s.gen, pending.Session())
+				s.session = crt.NewSessionSender(alice, s.nonce, s.gen, pending.Session())
 				s.tell(p, []byte(`{"type":"member_joined","group":"g","client_id":"x"}`))
 				ended <- p.closing()
 			}()

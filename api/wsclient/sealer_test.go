@@ -40,6 +40,7 @@ type sealer struct {
 	modulus *residue.Modulus  // of kind crt
 	key     [crt.KeySize]byte // of sessions
 	session *crt.Sender       // of this one
+	nonce   []byte            // of its hello
 }
 
 var alice = crt.NameHash("", "alice")
@@ -62,7 +63,8 @@ func (s *sealer) config(base, seal string) Config {
 // welcome reads hello and offers sealing.
 func (s *sealer) welcome(p *peer, seal string, cursor uint64) wire.ClientMessage {
 	hello := p.message(wire.TypeHello)
-	s.session = crt.NewSessionSender(alice, s.gen, s.key)
+	s.nonce = hello.SealNonce
+	s.session = crt.NewSessionSender(alice, s.nonce, s.gen, s.key)
 	p.send(wire.AppendWelcome(nil, p.codec, wire.Welcome{ClientID: "alice", Session: "s", Incarnation: "aa", Cursor: cursor,
 		HeartbeatMS: 25000, Seal: seal, SealKey: s.id.Public(), SealGeneration: s.gen}))
 	return hello
@@ -80,11 +82,11 @@ func (s *sealer) handshake(p *peer) {
 		return
 	}
 	if g.Modulus == nil {
-		p.opens = crt.NewReceiver(alice, crt.Chain{Period: g.Period, Key: pending.Up()})
+		p.opens = crt.NewReceiver(alice, []byte("s"), crt.Chain{Period: g.Period, Key: pending.Up()})
 	}
 	s.key = pending.Session()
 	s.complete(p, chain, g)
-	s.session = crt.NewSessionSender(alice, s.gen, s.key)
+	s.session = crt.NewSessionSender(alice, s.nonce, s.gen, s.key)
 }
 
 // tell sends a message of the protocol sealed for the session.

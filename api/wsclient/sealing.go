@@ -3,6 +3,7 @@ package wsclient
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -82,6 +83,8 @@ type sealing struct {
 	fresh    *generation          // its keys; waits for sealed
 	doubtful *generation          // were fresh when an error came, which may have been about something else
 	stated   bool                 // hello said which keys are held
+	nonce    []byte               // of hello: what is sealed for this connection opens on no other
+	conn     string               // welcome's name of it, for the other way
 	usable   bool                 // the client holds the newest keys, and the server knows
 	sender   *crt.Sender          // seals what is sent; nil: it goes in clear
 	on       bool                 // the server seals everything that has content
@@ -136,6 +139,9 @@ func (s *session) holdKeys(ctx context.Context, hello *wire.ClientMessage) *endi
 	if !s.cfg.seals() {
 		return nil
 	}
+	s.seal.nonce = make([]byte, wire.SealNonceLen)
+	_, _ = rand.Read(s.seal.nonce) // never fails
+	hello.SealNonce = s.seal.nonce
 	realm, clientID := s.speaksAs()
 	if end := s.loadKeys(ctx, realm, clientID); end != nil {
 		return end
@@ -222,7 +228,7 @@ func (s *session) checkSeal(ctx context.Context, w *wire.Welcome) *ending {
 	if end := s.loadKeys(ctx, w.Realm, w.ClientID); end != nil {
 		return end
 	}
-	s.seal.on = true
+	s.seal.on, s.seal.conn = true, w.Session
 	s.keys.completed(w.SealGeneration)
 	s.seal.usable = s.seal.stated && s.keys.holds(w.SealGeneration, s.kind())
 	if i := slices.IndexFunc(s.keys.gens, func(g *generation) bool { return g.keys.Grant().Generation == w.SealGeneration }); s.seal.usable && i >= 0 {

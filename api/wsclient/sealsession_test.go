@@ -1,6 +1,7 @@
 package wsclient
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -131,7 +132,7 @@ func TestASessionFrameOutOfPlaceEndsTheConnection(t *testing.T) {
 		"no message":    func(s *sealer, p *peer) []byte { return s.told(p, []byte("{}")) },
 		"no content":    func(s *sealer, p *peer) []byte { return s.told(p, wire.AppendPong(nil, p.codec, "x")) },
 		"other keys": func(s *sealer, p *peer) []byte {
-			s.session = crt.NewSessionSender(alice, s.gen+1, s.key)
+			s.session = crt.NewSessionSender(alice, s.nonce, s.gen+1, s.key)
 			return s.told(p, p.pushBytes(2, `2`))
 		},
 	} {
@@ -158,5 +159,48 @@ func TestASessionFrameOutOfPlaceEndsTheConnection(t *testing.T) {
 			r.wants(t, 1, `1`)
 			r.wants(t, 2, `22`)
 		})
+	}
+}
+
+// What one connection was told, from its first frame on, is told on no later one,
+// though the keys are the same; nor does the client say its nonce twice.
+func TestWhatAnEarlierConnectionWasToldIsToldOnNoOther(t *testing.T) {
+	s := newSealer(t)
+	var recorded, nonce []byte
+	visits := 0
+	base := serial(t, func(p *peer) {
+		typing := func(conversation string) []byte {
+			return s.told(p, wire.AppendTyping(nil, p.codec, conversation, "b", "client", "B"))
+		}
+		visits++
+		s.welcome(p, SealCRT, 0)
+		switch visits {
+		case 1:
+			s.handshake(p)
+			recorded, nonce = typing("first"), s.nonce
+			p.binary(recorded)
+			return
+		case 2:
+			if bytes.Equal(nonce, s.nonce) {
+				t.Error("a nonce was said twice")
+			}
+			p.binary(recorded)
+		case 3:
+			p.binary(typing("last"))
+		}
+		p.closing()
+	})
+	told := make(chan string, 8)
+	cfg := s.config(base, SealCRT)
+	cfg.OnEvent = func(e Event) {
+		if e.Kind == KindTyping {
+			told <- e.Conversation
+		}
+	}
+	runClient(t, cfg)
+	for _, want := range []string{"first", "last"} {
+		if got := <-told; got != want {
+			t.Errorf("told of %q, want %q", got, want)
+		}
 	}
 }

@@ -151,6 +151,7 @@ type shake struct {
 	wanted bool                 // one is to be made once no other session says hello
 	until  time.Time            // of the step that is under way
 	on     bool                 // the server seals for this connection
+	nonce  []byte               // of hello
 	told   *crt.Receiver        // of what is sealed for this connection alone; nil: no keys yet
 }
 
@@ -275,7 +276,7 @@ func (s *session) sealed(generation uint32) over {
 func (s *session) hear(generation uint32) {
 	for _, g := range s.c.sealing.gens {
 		if g.keys.Grant().Generation == generation {
-			s.shake.told = crt.NewSessionReceiver(s.c.sealing.who, generation, g.keys.Session())
+			s.shake.told = crt.NewSessionReceiver(s.c.sealing.who, s.shake.nonce, generation, g.keys.Session())
 		}
 	}
 }

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"os"
 	"time"
@@ -71,6 +72,9 @@ func (s *session) hello() error {
 	s.abandon()
 	if m.Seal != "" {
 		m.SealHeld = s.c.sealing.held()
+		s.shake.nonce = make([]byte, wire.SealNonceLen)
+		_, _ = rand.Read(s.shake.nonce)
+		m.SealNonce = s.shake.nonce
 	}
 	// Who keeps keys, and forgets those of what is acked, keeps its cursor too.
 	if s.c.incarnation != "" && (!s.life.Shy || s.c.sealing.kind != "") {

@@ -98,7 +98,7 @@ func TestKeysOfAnUnknownOutcomeAreTheClients(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Complete(t.Context(), who, pending, confirm); !push.HasCode(err, push.CodeTimeout) {
+		if _, err := s.Complete(t.Context(), who, nil, pending, confirm); !push.HasCode(err, push.CodeTimeout) {
 			t.Fatal(err)
 		}
 		for range 2 { // a transaction may be tried again

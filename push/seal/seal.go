@@ -129,7 +129,7 @@ func (s *Service) Begin(ctx context.Context, key push.ClientKey, hello []byte) (
 }
 
 // Complete implements [push.Sealing].
-func (s *Service) Complete(ctx context.Context, key push.ClientKey, h push.Handshake, confirm []byte) (push.Completed, error) {
+func (s *Service) Complete(ctx context.Context, key push.ClientKey, nonce []byte, h push.Handshake, confirm []byte) (push.Completed, error) {
 	hs, ok := h.(*handshake)
 	if !ok {
 		return push.Completed{}, push.Errorf(push.CodeInvalidField, "seal_confirm without a handshake")
@@ -153,7 +153,7 @@ func (s *Service) Complete(ctx context.Context, key push.ClientKey, h push.Hands
 	if err != nil {
 		return push.Completed{}, err
 	}
-	return completed(who, hs.at.Generation, &conn, hs.modulus), nil
+	return completed(who, nonce, hs.at.Generation, &conn, hs.modulus), nil
 }
 
 // wrap is how a member's secret is kept: its chain key, what it sends with, what
@@ -204,7 +204,7 @@ func (s *Service) DecodeText(text []byte) []byte {
 }
 
 // Unsealer implements [push.Sealing].
-func (s *Service) Unsealer(ctx context.Context, key push.ClientKey) (push.Unsealer, error) {
+func (s *Service) Unsealer(ctx context.Context, key push.ClientKey, session string) (push.Unsealer, error) {
 	m, err := s.keys.Member(ctx, key)
 	if err != nil {
 		return nil, err
@@ -221,7 +221,7 @@ func (s *Service) Unsealer(ctx context.Context, key push.ClientKey) (push.Unseal
 		return nil, push.Errorf(push.CodeNoSealKey, "client %q seals with crt: what it sends is not sealed", key.ID)
 	}
 	// Keys of this kind begin at key period 0.
-	return unsealer{crt.NewReceiver(mem.Who, crt.Chain{Key: mem.conn.up})}, nil
+	return unsealer{crt.NewReceiver(mem.Who, []byte(session), crt.Chain{Key: mem.conn.up})}, nil
 }
 
 type unsealer struct{ *crt.Receiver }

@@ -13,17 +13,18 @@ import (
 
 // What goes on connections (sections 5.6 and 5.7).
 
-// completed are keys in use; of kind crt where there is a modulus.
-func completed(who crt.Who, generation uint32, conn *connKeys, m *residue.Modulus) push.Completed {
+// completed are keys in use, for the session of that nonce; of kind crt where
+// there is a modulus.
+func completed(who crt.Who, nonce []byte, generation uint32, conn *connKeys, m *residue.Modulus) push.Completed {
 	mode := push.SealAEAD
 	if m != nil {
 		mode = push.SealCRT
 	}
-	return push.Completed{Generation: generation, Mode: mode, Session: sessionSealer{crt.NewSessionSender(who, generation, conn.session)}}
+	return push.Completed{Generation: generation, Mode: mode, Session: sessionSealer{crt.NewSessionSender(who, nonce, generation, conn.session)}}
 }
 
 // Session implements [push.Sealing].
-func (s *Service) Session(ctx context.Context, key push.ClientKey) (push.Completed, error) {
+func (s *Service) Session(ctx context.Context, key push.ClientKey, nonce []byte) (push.Completed, error) {
 	m, err := s.keys.Member(ctx, key)
 	if err != nil || m == nil {
 		return push.Completed{}, err
@@ -36,7 +37,7 @@ func (s *Service) Session(ctx context.Context, key push.ClientKey) (push.Complet
 		return push.Completed{}, err
 	}
 	defer mem.Chain.Wipe()
-	return completed(mem.Who, m.Generation, &mem.conn, mem.Modulus), nil
+	return completed(mem.Who, nonce, m.Generation, &mem.conn, mem.Modulus), nil
 }
 
 type sessionSealer struct{ sender *crt.Sender }

@@ -23,11 +23,11 @@ func (k *soonKeys) Activate(_ context.Context, key push.ClientKey, at push.SealP
 // after a step of the key period.
 func TestSessionsAreSealedForUnderTheHandshakesKey(t *testing.T) {
 	s := newService(t, 16, nil)
-	ann := push.ClientKey{ID: "ann"}
+	ann, nonce := push.ClientKey{ID: "ann"}, []byte("of the connection")
 	for kind, mode := range kinds {
 		store := &soonKeys{}
 		s.Keep(store)
-		if c, err := s.Session(t.Context(), ann); err != nil || c.Session != nil || c.Generation != 0 {
+		if c, err := s.Session(t.Context(), ann, nonce); err != nil || c.Session != nil || c.Generation != 0 {
 			t.Fatalf("without keys: %+v, %v", c, err)
 		}
 		h, hello, err := crt.NewHandshake(crt.X25519, kind, crt.NameHash("", "ann"), s.Public(), rand.Reader)
@@ -47,7 +47,7 @@ func TestSessionsAreSealedForUnderTheHandshakesKey(t *testing.T) {
 			if err != nil || c.Mode != mode || c.Generation != 1 {
 				t.Fatalf("%+v, %v", c, err)
 			}
-			r := crt.NewSessionReceiver(crt.NameHash("", "ann"), 1, keys.Session())
+			r := crt.NewSessionReceiver(crt.NameHash("", "ann"), nonce, 1, keys.Session())
 			for json, format := range map[bool]crt.Format{true: crt.JSON, false: crt.MsgPack} {
 				f, err := c.Session.Seal([]byte("text"), json)
 				if err != nil {
@@ -58,28 +58,28 @@ func TestSessionsAreSealedForUnderTheHandshakesKey(t *testing.T) {
 				}
 			}
 		}
-		opens(s.Complete(t.Context(), ann, pending, confirm))
-		opens(s.Session(t.Context(), ann))
+		opens(s.Complete(t.Context(), ann, nonce, pending, confirm))
+		opens(s.Session(t.Context(), ann, nonce))
 		if store.member.Secret, err = s.Step(store.member); err != nil {
 			t.Fatal(err)
 		}
 		store.member.Period++
-		opens(s.Session(t.Context(), ann))
+		opens(s.Session(t.Context(), ann, nonce))
 		number := store.member.Secret[3]
 		store.member.Secret[3] = 9
-		if _, err := s.Session(t.Context(), ann); err == nil || errors.Is(err, push.ErrUnreadable) {
+		if _, err := s.Session(t.Context(), ann, nonce); err == nil || errors.Is(err, push.ErrUnreadable) {
 			t.Errorf("under a key that others may have: %v", err)
 		}
 		store.member.Secret[3] = number
 		store.member.Secret[40] ^= 1
-		if _, err := s.Session(t.Context(), ann); !errors.Is(err, push.ErrUnreadable) {
+		if _, err := s.Session(t.Context(), ann, nonce); !errors.Is(err, push.ErrUnreadable) {
 			t.Errorf("changed: %v", err)
 		}
 	}
 }
 
 func TestTheLongestTextFitsASessionFrame(t *testing.T) {
-	s := sessionSealer{crt.NewSessionSender(crt.NameHash("", "ann"), 1, [crt.KeySize]byte{1})}
+	s := sessionSealer{crt.NewSessionSender(crt.NameHash("", "ann"), nil, 1, [crt.KeySize]byte{1})}
 	if _, err := s.Seal(make([]byte, push.MaxSessionText), true); err != nil {
 		t.Error(err)
 	}

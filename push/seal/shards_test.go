@@ -84,7 +84,7 @@ func (w *world) join(slot int) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	if _, err := w.s.Complete(w.Context(), client, pending, confirm); err != nil {
+	if _, err := w.s.Complete(w.Context(), client, nil, pending, confirm); err != nil {
 		w.Fatal(err)
 	}
 	secret, err := w.secret(w.row.Period)

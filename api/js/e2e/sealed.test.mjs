@@ -72,7 +72,7 @@ function hear(say, m) {
 // Seven places: six messages and a gap, in all the ways that they come.
 function send(say, rekey = false) {
   const at = (n) => BigInt(acked + n);
-  const session = new Session(shard.members[1].who, generation, key);
+  const session = new Session(shard.members[1].who, generation, key, Buffer.from(heard.findLast((m) => m.type === 'hello').seal_nonce, 'base64url'));
   const told = (m) => session.seal(JSON.stringify(m));
   const broken = sealer.direct(shard, 1, at(5), text(5));
   broken[99] ^= 1;

@@ -84,12 +84,12 @@ const check = {
   },
 
   async up(v) {
-    const s = await Sender.make({ who: unhex(v.who), up: await baseKey(unhex(v.chain)), begins: v.period }, unhex(v.sender));
+    const s = await Sender.make({ who: unhex(v.who), up: await baseKey(unhex(v.chain)), begins: v.period }, unhex(v.connection), unhex(v.sender));
     for (const { format, text, frame } of v.messages) assert.equal(hex(await s.seal(text, format)), frame);
   },
 
   async session(v) {
-    const r = new Receiver({ who: unhex(v.who), generation: v.period, session: await baseKey(unhex(v.chain)) });
+    const r = new Receiver({ who: unhex(v.who), generation: v.period, session: await baseKey(unhex(v.chain)) }, unhex(v.connection));
     const bad = v.error ? v.messages.pop() : null; // the last is to be refused
     for (const { format, text, frame } of v.messages) {
       const o = await r.open(unhex(frame));

@@ -267,12 +267,12 @@ test('a handshake with another server, or changed on its way, fails', async () =
 test('what is sent is sealed under a sender of its own, with numbers that grow', async () => {
   const chain = randomBytes(32);
   const who = plainHash('', 'x');
-  const s = await Sender.make({ who: bytes(who), up: await baseKey(bytes(chain)), begins: 2 });
+  const s = await Sender.make({ who: bytes(who), up: await baseKey(bytes(chain)), begins: 2 }, 'its name');
   for (const batch of [0n, 1n]) {
     const f = Buffer.from(await s.seal('{"type":"ping"}'));
     assert.deepEqual([f[3], f.readBigUInt64BE(16), f.readUInt32BE(12), f.readUInt32BE(40)], [6, batch, 2, f.length - 76]);
     assert.deepEqual(f.subarray(44, 76), sha(f.subarray(76)));
-    const key = kdf(chain, Buffer.concat([Buffer.from('CRT-BE/1 up'), f.subarray(24, 32), who]));
+    const key = kdf(chain, Buffer.concat([Buffer.from('CRT-BE/1 up'), f.subarray(24, 32), who, Buffer.from('its name')]));
     const open = createDecipheriv('aes-256-gcm', key, nonce(batch, 0, 4)).setAAD(Buffer.concat([f.subarray(0, 44), who]));
     open.setAuthTag(f.subarray(-16));
     const text = Buffer.concat([open.update(f.subarray(76, -16)), open.final()]);

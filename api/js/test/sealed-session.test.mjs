@@ -4,7 +4,6 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { memoryKeys } from '../src/seal/store.js';
 import { message, settle, until } from './fake.mjs';
-import { Session } from './sealer.mjs';
 import { DAY, ready, sealing } from './sealing.mjs';
 
 const CLEAR = {
@@ -52,7 +51,7 @@ for (const [name, bad] of Object.entries({
   'no message': (w) => w.session.seal('{}'),
   'no content': (w) => w.session.seal('{"type":"pong"}'),
   'another format': (w) => w.session.seal(JSON.stringify(message(2)), 3),
-  'keys of another': (w) => new Session(w.member.who, 2, w.member.session).seal(JSON.stringify(message(2))),
+  'keys of another': (w) => w.sessionOf(w.member.session, 2).seal(JSON.stringify(message(2))),
 })) {
   test(`a session frame that is ${name} ends the connection, not the client`, async () => {
     const store = memoryKeys();
@@ -63,13 +62,31 @@ for (const [name, bad] of Object.entries({
     await until(() => w.client.state === 'RECONNECTING');
     await w.clock.advance(1000);
     await w.greet({ cursor: '1' });
-    w.session = new Session(w.member.who, 1, w.member.session); // anew for each connection
+    w.session = w.sessionOf(w.member.session, 1); // anew for each connection
     w.tell(message(2));
     await until(() => w.got.length === 2);
     assert.deepEqual(w.got.map((m) => m.seq), [1n, 2n]);
     assert.equal(store.load('ws://host.test  c1')[0].session.extractable, false);
   });
 }
+
+test('what an earlier connection was told is told on no later one', async () => {
+  const w = await ready({ sealKeys: memoryKeys() });
+  const typing = { type: 'typing', conversation_id: 'g', sender_id: 'x' };
+  const recorded = w.session.seal(JSON.stringify(typing));
+  w.socket.sayBytes(recorded);
+  await until(() => w.events('typing').length === 1);
+  const nonces = [w.nonce()];
+  w.socket.end(1006);
+  await w.clock.advance(1000);
+  await w.greet();
+  nonces.push(w.nonce());
+  assert.equal(nonces[0].length, 16);
+  assert.notDeepEqual(nonces[0], nonces[1]);
+  w.socket.sayBytes(recorded); // the first frame under these keys, whole
+  await until(() => w.client.state === 'RECONNECTING');
+  assert.equal(w.events('typing').length, 1);
+});
 
 const flipped = (b) => (b[b.length - 1] ^= 1, b);
 

@@ -10,7 +10,9 @@ import { DAY, id, KEY, moduli, ready, sealing, text, WELCOME, workers } from './
 
 test('a handshake, and what is sealed then is handled and acked', async () => {
   const w = await ready();
-  assert.deepEqual(w.socket.sent[0], { type: 'hello', seal: 'crt', seal_held: [] });
+  const { seal_nonce: ours, ...hello } = w.socket.sent[0];
+  assert.deepEqual(hello, { type: 'hello', seal: 'crt', seal_held: [] });
+  assert.match(ours, /^[\w-]{22}$/);
   assert.equal(w.socket.binaryType, 'arraybuffer');
   assert.deepEqual(w.shard.members[1].who, nameHash('', 'c1'));
   w.direct(1);
@@ -196,7 +198,7 @@ function reader(w) {
   return (b) => {
     const f = Buffer.from(b);
     assert.equal(f.readBigUInt64BE(16), next);
-    const key = kdf(w.member.up, Buffer.concat([Buffer.from('CRT-BE/1 up'), f.subarray(24, 32), w.member.who]));
+    const key = kdf(w.member.up, Buffer.concat([Buffer.from('CRT-BE/1 up'), f.subarray(24, 32), w.member.who, Buffer.from('s')])); // WELCOME's session
     const open = createDecipheriv('aes-256-gcm', key, nonce(next++, 0, 4)).setAAD(Buffer.concat([f.subarray(0, 44), w.member.who]));
     open.setAuthTag(f.subarray(-16));
     return JSON.parse(Buffer.concat([open.update(f.subarray(76, -16)), open.final()]).subarray(1));

@@ -136,13 +136,13 @@ export class Session {
   id = randomBytes(8);
   batch = 0n;
 
-  constructor(who, generation, key) {
-    Object.assign(this, { who, generation, key });
+  constructor(who, generation, key, nonce) {
+    Object.assign(this, { who, generation, key, nonce });
   }
 
   seal(text, format = 1) {
     const batch = this.batch++;
-    const key = kdf(this.key, Buffer.concat([Buffer.from('CRT-BE/1 session'), this.id, this.who]));
+    const key = kdf(this.key, Buffer.concat([Buffer.from('CRT-BE/1 session'), this.id, this.who, this.nonce]));
     const head = header({ mode: 7, period: this.generation, batch, sealer: this.id, length: text.length + 17 }).subarray(0, 44);
     const body = gcm(key, nonce(batch, 0, 5), Buffer.concat([head, this.who]), Buffer.concat([Buffer.of(format), Buffer.from(text)]));
     return Buffer.concat([head, sha(body), body]);

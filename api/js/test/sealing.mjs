@@ -48,9 +48,12 @@ export function sealing(options = {}, { mode = 'crt', url, Worker } = {}) {
     if (w.client.state === 'FAILED') return;
     assert.equal(w.sent('seal_confirm').at(-1).data, a.confirm.toString('base64url'));
     s.say({ type: 'sealed', generation: w.generation });
-    w.session = new Session(w.member.who, w.generation, a.session);
+    w.session = w.sessionOf(a.session);
     await until(() => w.events('keys').at(-1)?.generation === w.generation, 'keys');
   };
+  /** Seals for the connection under that key. */
+  w.sessionOf = (key, generation = w.generation) => new Session(w.member.who, generation, key, w.nonce());
+  w.nonce = () => Buffer.from(w.sent('hello')[0].seal_nonce, 'base64url');
   w.direct = (seq, n = seq) => w.socket.sayBytes(w.sealer.direct(w.shard, 1, BigInt(seq), text(n)));
   w.tell = (m) => w.socket.sayBytes(w.session.seal(JSON.stringify(m)));
   /** Time goes on, and the server answers the pings. */

@@ -16,10 +16,9 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export class Engine {
   #who;
+  #link; // { mode, server, nonce, session } of this connection
   #ring = new Ring();
   #handshake = null;
-  #mode;
-  #server;
   #sender = null;
   #receiver = null; // of what is sealed for this connection alone
   #told = 0; // the generation of that
@@ -37,12 +36,12 @@ export class Engine {
    * Begins a connection with the records kept of the client; others are passed
    * over. What is sealed for the connection is so under the newest generation
    * that the server names, or later ones. Keys without one for sessions are of no
-   * use. Answers the generations that are the client's.
+   * use. The link is its mode, the server's key, the nonce that hello said, and the
+   * session that welcome named. Answers the generations that are the client's.
    */
-  async begin({ realm, id, mode, server, records, newest }) {
+  async begin({ realm, id, records, newest, ...link }) {
     this.#who = await nameHash(realm, id);
-    this.#mode = mode;
-    this.#server = server;
+    this.#link = link;
     this.#ring = new Ring();
     this.#handshake = this.#sender = null;
     this.#marks = [];
@@ -61,14 +60,14 @@ export class Engine {
 
   /** Answers SEAL_HELLO of a new handshake. */
   hello() {
-    this.#handshake = new Handshake(this.#mode, this.#server);
+    this.#handshake = new Handshake(this.#link.mode, this.#link.server);
     return this.#handshake.hello(this.#who);
   }
 
   /** Takes SEAL_WELCOME: { generation, confirm, put, remove }. The records are to be kept before confirm is sent. */
   async finish(welcome, now) {
     const { grant, chain, up, session, confirm } = await this.#handshake.finish(welcome);
-    const record = { kind: 'keys', who: this.#who, mode: this.#mode, made: now, chain, up, session, begins: grant.period, ...grant };
+    const record = { kind: 'keys', who: this.#who, mode: this.#link.mode, made: now, chain, up, session, begins: grant.period, ...grant };
     const given = this.#ring.add(new Keys(record));
     return { generation: grant.generation, confirm, put: [record], remove: given.map((k) => k.record) };
   }
@@ -122,7 +121,7 @@ export class Engine {
 
   #receiverOf(generation) {
     const keys = this.#ring.keys.find((k) => k.generation === generation);
-    return keys ? new Receiver(keys.record) : null;
+    return keys ? new Receiver(keys.record, this.#link.nonce) : null;
   }
 
   #mark(seq, under) {
@@ -166,7 +165,7 @@ export class Engine {
   /** Begins to seal what is sent, under a generation of mode aead. */
   async sender(generation) {
     const keys = this.#ring.keys.find((k) => k.generation === generation && k.record.mode === AEAD);
-    this.#sender = await Sender.make(keys.record);
+    this.#sender = await Sender.make(keys.record, this.#link.session);
   }
 
   seal(text) {

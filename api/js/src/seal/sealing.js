@@ -11,6 +11,7 @@ import { MAX_GENERATIONS } from './ring.js';
 import { indexedDBKeys, memoryKeys, recordName } from './store.js';
 
 const HANDSHAKE_MS = 10_000;
+const NONCE_BYTES = 16;
 // A server waits a second for hello, and then serves as if there were none
 // (api/wire/SPEC.md section 4.1): what it does not offer then says nothing.
 const HELLO_WAIT_MS = 800;
@@ -41,6 +42,7 @@ export class Sealing {
   #usable = false; // the newest keys are held, and the server knows
   #up = false;
   #stated = false; // hello said which keys are held
+  #nonce = null; // of hello: what is sealed for the connection opens on no other
   #timer; // of the handshake under way, or until the next one
   #status = { generation: 0, opened: 0, covers: 0, decryptFailed: 0 };
 
@@ -71,7 +73,8 @@ export class Sealing {
     // An empty list says that there are none. Nothing is said while nobody knows whose to name.
     this.#stated = who !== null;
     const position = identity.client === null && who ? await this.#position(keyOf(who)) : {};
-    return { seal: this.#options.mode, ...(who && { seal_held: held }), ...position };
+    this.#nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
+    return { seal: this.#options.mode, ...(who && { seal_held: held }), seal_nonce: toBase64url(this.#nonce), ...position };
   }
 
   async #position(key) {
@@ -117,8 +120,8 @@ export class Sealing {
       if (named) throw new Error('sunzi: the keys of another client were named'); // the next hello knows better
     }
     await (this.#opening ??= this.#connect());
-    const { realm = '', client_id: id, seal_generation: newest = 0 } = welcome;
-    const call = { realm, id, mode: modeNumber(mode), server, records: this.#records, newest };
+    const { realm = '', client_id: id, session, seal_generation: newest = 0 } = welcome;
+    const call = { realm, id, mode: modeNumber(mode), server, records: this.#records, newest, nonce: this.#nonce, session };
     const ours = await this.#port.call('begin', call);
     this.#records = this.#records.filter((r) => r.kind !== 'keys' || ours.includes(r.generation));
   }

@@ -11,13 +11,15 @@ const MSGPACK_TEXT = 2;
 /** Opens one connection's frames, each once and in order. */
 export class Receiver {
   #record;
+  #nonce;
   #sender = null;
   #key = null;
   #next = 0n;
 
-  /** The record of a generation: its session key. */
-  constructor(record) {
+  /** The record of a generation: its session key. The nonce is what hello said. */
+  constructor(record, nonce) {
     this.#record = record;
+    this.#nonce = nonce;
   }
 
   /** Answers { format, text }. After an error nothing of the connection can be trusted. Throws OpenError, for whatever cause. */
@@ -27,7 +29,7 @@ export class Receiver {
     const ours = f.mode === SESSION && f.period === generation && f.batch === this.#next;
     if (!ours || (this.#sender && !equal(this.#sender, f.sealer))) throw new OpenError();
     if (!equal(await sha256(f.body), f.bodyHash)) throw new OpenError();
-    const key = this.#key ?? (await deriveAES(session, concat('CRT-BE/1 session', f.sealer, who)));
+    const key = this.#key ?? (await deriveAES(session, concat('CRT-BE/1 session', f.sealer, who, this.#nonce)));
     const plain = await unseal(key, nonce(f.head, DOMAIN), concat(f.head.subarray(0, 44), who), f.body);
     const [format] = plain;
     if (format !== JSON_TEXT && format !== MSGPACK_TEXT) throw new OpenError();

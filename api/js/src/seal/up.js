@@ -7,7 +7,7 @@ import { deriveAES, seal, sha256 } from './keys.js';
 const DOMAIN = 4;
 export const JSON_TEXT = 1;
 
-/** Seals one connection's messages, in order. made is for tests: the sender's name. */
+/** Seals one connection's messages, in order. */
 export class Sender {
   #who;
   #period;
@@ -15,13 +15,17 @@ export class Sender {
   #sender;
   #batch = 0n;
 
-  /** The record of a generation of mode aead: its up key, and the period at which it begins. */
-  static async make({ who, up, begins }, made) {
+  /**
+   * The record of a generation of mode aead: its up key, and the period at which it
+   * begins. session is the server's name of the connection. made is for tests: the
+   * sender's name.
+   */
+  static async make({ who, up, begins }, session, made) {
     const s = new Sender();
     s.#who = who;
     s.#period = begins;
     s.#sender = made ?? crypto.getRandomValues(new Uint8Array(8));
-    const info = concat('CRT-BE/1 up', s.#sender, s.#who);
+    const info = concat('CRT-BE/1 up', s.#sender, s.#who, session);
     s.#key = await deriveAES(up, info, undefined, ['encrypt']);
     return s;
   }
