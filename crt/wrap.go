@@ -49,7 +49,8 @@ const (
 	LabelChain   = "CRT-BE/1 chain"
 	LabelChannel = "CRT-BE/1 channel"
 	LabelBody    = "CRT-BE/1 body"
-	LabelLive    = "CRT-BE/1 live" // a body on its way to another node
+	LabelLive    = "CRT-BE/1 live"   // a body on its way to another node
+	LabelNotice  = "CRT-BE/1 notice" // likewise; without an owner
 	LabelStore   = "CRT-BE/1 store"
 )
 

@@ -45,7 +45,7 @@ type office struct {
 	reads      []push.Ack
 	typing     []string
 	hellos     []push.Hello
-	sealedFor  []string // the nonce of each confirmation, the session of each unsealer
+	sealedFor  []string                         // the nonce of each confirmation, the session of each unsealer
 	refusals   map[push.ClientKey]*push.Refusal // of hellos
 	lastID     int64
 	public     []byte        // nil: nothing is sealed

@@ -27,7 +27,9 @@ func (h *holding) Hold(_ context.Context, _ ClientKey, want SealMode, held []uin
 	return true, nil
 }
 
-func (*holding) Session(context.Context, ClientKey, []byte) (Completed, error) { return Completed{}, nil }
+func (*holding) Session(context.Context, ClientKey, []byte) (Completed, error) {
+	return Completed{}, nil
+}
 
 func (h *holding) Public() []byte { return []byte("public") }
 

@@ -134,8 +134,8 @@ func (c *Cluster) Close(ctx context.Context, how push.Closing) (int, error) {
 // Live implements [push.Elsewhere]. It waits for Redis, not for nodes.
 func (c *Cluster) Live(ctx context.Context, realm string, clients []string, m *push.Message) (reached []string, err error) {
 	l := letter{Kind: kindLive, Realm: realm, Message: &message{ID: m.ID, Sent: m.Sent, Body: m.Body, Require: m.Require}}
-	if c.deps.Wrap != nil {
-		l.Message.Body, l.Message.Wrapped = c.deps.Wrap(m.ID, m.Body), true
+	if w := c.deps.Wrapping; w != nil {
+		l.Message.Body, l.Message.Wrapped = w.WrapLive(m.ID, m.Body), true
 	}
 	var parcels []parcel
 	if len(clients) == 0 {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,36 +42,61 @@ func TestLiveReachesClientsAndEverybody(t *testing.T) {
 	}
 }
 
-// Bodies of live-only pushes cross Redis wrapped where the nodes have a key; what
-// a push requires goes with it.
-func TestLiveBodiesCrossRedisWrapped(t *testing.T) {
+// hexes wraps so that a test can tell, and shows what it wrapped.
+type hexes struct{ seen chan string }
+
+func (h hexes) wrap(text []byte, owner any) []byte {
+	h.seen <- fmt.Sprintf("%v %s", owner, text)
+	return fmt.Appendf(nil, "%v %x", owner, text)
+}
+
+func (h hexes) unwrap(w []byte, owner any) (text []byte, err error) {
+	_, err = fmt.Sscanf(string(w), fmt.Sprint(owner, " %x"), &text)
+	return text, err
+}
+
+func (h hexes) WrapLive(id int64, body []byte) []byte               { return h.wrap(body, id) }
+func (h hexes) UnwrapLive(id int64, wrapped []byte) ([]byte, error) { return h.unwrap(wrapped, id) }
+func (h hexes) WrapNotice(notice []byte) []byte                     { return h.wrap(notice, "notice") }
+func (h hexes) UnwrapNotice(wrapped []byte) (notice []byte, _ error) {
+	return h.unwrap(wrapped, "notice")
+}
+
+// Bodies of live-only pushes, and notices, cross Redis wrapped where the nodes have
+// a key; what a push requires goes with it.
+func TestContentCrossesRedisWrapped(t *testing.T) {
 	r := daemons.StartRedis(t)
-	wrapped := make(chan []byte, 1)
-	sender := Deps{Wrap: func(id int64, body []byte) []byte {
-		w := fmt.Appendf(nil, "%d %x", id, body)
-		wrapped <- w
-		return w
-	}}
-	reader := Deps{Unwrap: func(id int64, w []byte) (body []byte, err error) {
-		_, err = fmt.Sscanf(string(w), fmt.Sprint(id, " %x"), &body)
-		return body, err
-	}}
-	a, b, c := startWith(t, r.URL(), "a", sender), startWith(t, r.URL(), "b", reader), start(t, r.URL(), "c")
+	wrapping := hexes{make(chan string, 2)}
+	keyed := Deps{Wrapping: wrapping}
+	a, b, c := startWith(t, r.URL(), "a", keyed), startWith(t, r.URL(), "b", keyed), start(t, r.URL(), "c")
 	together(t, a, b, c)
 	x, y := b.attach(client("x")), c.attach(client("y"))
 	eventually(t, "a sees them", func() bool { return a.sees(client("x")) && a.sees(client("y")) })
 	if _, err := a.Live(t.Context(), "shop", []string{"y", "x"}, &push.Message{ID: 7, Body: []byte("secret "), Require: push.SealCRT}); err != nil {
 		t.Fatal(err)
 	}
-	if w := <-wrapped; string(w) != "7 73656372657420" {
+	if w := <-wrapping.seen; w != "7 secret " {
 		t.Errorf("%q was wrapped", w)
 	}
 	eventually(t, "the client hears it", func() bool { return x.heard("secret crt") })
 	eventually(t, "who can't read it drops it", func() bool { return malformed(c) == 1 })
+
+	notice := push.Notice{Kind: push.NoticeTyping, Group: "room", ClientID: "z", SenderName: "Zoë", SenderType: "client"}
+	a.Notify([]push.ClientKey{client("x"), client("y")}, notice)
+	if w := <-wrapping.seen; !strings.Contains(w, "Zoë") || !strings.HasPrefix(w, "notice ") {
+		t.Errorf("%q was wrapped", w)
+	}
+	eventually(t, "the client is told", func() bool { return x.noticed() == 1 })
+	eventually(t, "who can't read it drops it", func() bool { return malformed(c) == 2 })
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.notices[0] != notice {
+		t.Errorf("told %+v", x.notices[0])
+	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	if len(y.lives) > 0 {
-		t.Errorf("a node without the key told %q", y.lives)
+	if len(y.lives) > 0 || len(y.notices) > 0 {
+		t.Errorf("a node without the key told %q, %v", y.lives, y.notices)
 	}
 }
 

@@ -170,14 +170,23 @@ type Deps struct {
 	// CloseHere ends the sessions here that are meant and answers how many;
 	// nil: those in Sessions are closed, and nothing else is done.
 	CloseHere func(how push.Closing) int
-	// Wrap and Unwrap keep the bodies of live-only pushes from Redis, under a key
-	// that all nodes have; nil: they go in clear.
-	Wrap   func(id int64, body []byte) []byte
-	Unwrap func(id int64, wrapped []byte) ([]byte, error)
+	// Wrapping keeps content from Redis; nil: it goes in clear.
+	Wrapping Wrapping
 	// Registered hears of clients that the other nodes can see from now on.
 	// What was committed there between a client's welcome and this moment
 	// was hinted to nobody: their heads want a look.
 	Registered func(keys []push.ClientKey)
+}
+
+// Wrapping wraps what has content under a key that all nodes have. Its methods
+// must not block, and are called from any goroutine.
+type Wrapping interface {
+	// WrapLive wraps the body of the live-only push of that ID.
+	WrapLive(id int64, body []byte) []byte
+	UnwrapLive(id int64, wrapped []byte) ([]byte, error)
+	// WrapNotice wraps an encoded notice.
+	WrapNotice(notice []byte) []byte
+	UnwrapNotice(wrapped []byte) ([]byte, error)
 }
 
 // Cluster is this node among the others.

@@ -27,7 +27,7 @@ type kind uint8
 const (
 	kindHint    kind = iota + 1 // Keys with sequences
 	kindLive                    // Message to Keys, or with none to all of Realm
-	kindNotify                  // Notice to Keys
+	kindNotify                  // Notice, or Wrapped, to Keys
 	kindClose                   // Closing; answered with Count where Ask is set
 	kindBelow                   // sessions of Keys below the generation in Seq end
 	kindQuery                   // what of Keys is there? answered with Sessions
@@ -49,6 +49,7 @@ type letter struct {
 	Message  *message      `msgpack:"m,omitempty"`
 	Frame    *sealedFrame  `msgpack:"e,omitempty"`
 	Notice   *push.Notice  `msgpack:"n,omitempty"`
+	Wrapped  []byte        `msgpack:"w,omitempty"` // a notice, encoded
 	Closing  *push.Closing `msgpack:"x,omitempty"`
 	Sessions []answered    `msgpack:"s,omitempty"`
 	Count    int           `msgpack:"i,omitempty"`
@@ -108,7 +109,7 @@ func decode(b string) (letter, error) {
 		return letter{}, fmt.Errorf("cluster: a letter that is none: %w", err)
 	}
 	wants := map[kind]bool{
-		kindLive: l.Message != nil, kindNotify: l.Notice != nil, kindClose: l.Closing != nil,
+		kindLive: l.Message != nil, kindNotify: l.Notice != nil || len(l.Wrapped) > 0, kindClose: l.Closing != nil,
 		kindCover: l.Frame != nil,
 	}
 	if ok, asked := wants[l.Kind]; l.Kind == 0 || l.Kind >= kindsBeyond || asked && !ok {

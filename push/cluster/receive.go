@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/sunzi-push/sunzi/push"
 )
@@ -103,7 +104,7 @@ func (c *Cluster) receive(raw string) {
 	case kindCover:
 		c.receiveCover(l)
 	case kindNotify:
-		c.each(l.Keys, func(_ place, s push.Session) { s.Notify(*l.Notice) })
+		c.receiveNotice(l)
 	case kindBelow:
 		if l.Closing != nil {
 			for _, p := range l.Keys {
@@ -142,11 +143,8 @@ func (c *Cluster) each(places []place, f func(place, push.Session)) {
 func (c *Cluster) receiveLive(l letter) {
 	m := &push.Message{ID: l.Message.ID, Sent: l.Message.Sent, Body: l.Message.Body, Require: l.Message.Require}
 	if l.Message.Wrapped {
-		var err error
-		if m.Body, err = c.unwrap(l.Message); err != nil {
-			c.met.letters.WithLabelValues("malformed").Inc()
-			// The server has said at its start what is missing, and this comes with each.
-			c.deps.Log.Debug("a live-only push from another node can't be read: the nodes need the same sealing keys", "node", l.From, "err", err)
+		var ok bool
+		if m.Body, ok = c.unwrap(l, func(w Wrapping) ([]byte, error) { return w.UnwrapLive(m.ID, m.Body) }); !ok {
 			return
 		}
 	}
@@ -160,11 +158,37 @@ func (c *Cluster) receiveLive(l letter) {
 	})
 }
 
-func (c *Cluster) unwrap(m *message) ([]byte, error) {
-	if c.deps.Unwrap == nil {
-		return nil, errors.New("it is wrapped, and this node has no sealing keys")
+func (c *Cluster) receiveNotice(l letter) {
+	n := l.Notice
+	if len(l.Wrapped) > 0 {
+		b, ok := c.unwrap(l, func(w Wrapping) ([]byte, error) { return w.UnwrapNotice(l.Wrapped) })
+		if !ok {
+			return
+		}
+		n = new(push.Notice)
+		if err := msgpack.Unmarshal(b, n); err != nil {
+			c.met.letters.WithLabelValues("malformed").Inc()
+			c.deps.Log.Warn("a notice from another node was not understood", "node", l.From, "err", err)
+			return
+		}
 	}
-	return c.deps.Unwrap(m.ID, m.Body)
+	c.each(l.Keys, func(_ place, s push.Session) { s.Notify(*n) })
+}
+
+// unwrap answers what is wrapped in the letter; a letter that can't be read is
+// dropped, and counted.
+func (c *Cluster) unwrap(l letter, open func(Wrapping) ([]byte, error)) ([]byte, bool) {
+	err := errors.New("it is wrapped, and this node has no sealing keys")
+	if w := c.deps.Wrapping; w != nil {
+		var b []byte
+		if b, err = open(w); err == nil {
+			return b, true
+		}
+	}
+	c.met.letters.WithLabelValues("malformed").Inc()
+	// The server has said at its start what is missing, and this comes with each.
+	c.deps.Log.Debug("what another node sent wrapped can't be read: the nodes need the same sealing keys", "node", l.From, "err", err)
+	return nil, false
 }
 
 func (c *Cluster) receiveQuery(l letter) {

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/sunzi-push/sunzi/push"
 )
@@ -98,10 +99,19 @@ func (c *Cluster) post(p parcel) {
 
 // Notify implements [push.Elsewhere].
 func (c *Cluster) Notify(clients []push.ClientKey, n push.Notice) {
+	l := letter{Kind: kindNotify, Notice: &n}
+	if w := c.deps.Wrapping; w != nil {
+		b, err := msgpack.Marshal(&n)
+		if err != nil { // it has nothing that can't be encoded
+			c.deps.Log.Error("a notice to other nodes was dropped", "err", err)
+			return
+		}
+		l.Notice, l.Wrapped = nil, w.WrapNotice(b)
+	}
 	for len(clients) > 0 {
 		part := clients[:min(len(clients), perLetter)]
 		clients = clients[len(part):]
-		c.post(parcel{clients: append([]push.ClientKey(nil), part...), letter: letter{Kind: kindNotify, Notice: &n}})
+		c.post(parcel{clients: append([]push.ClientKey(nil), part...), letter: l})
 	}
 }
 

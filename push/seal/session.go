@@ -54,7 +54,7 @@ func (s sessionSealer) Seal(text []byte, json bool) ([]byte, error) {
 type connKeys struct{ up, session [crt.KeySize]byte }
 
 // WrapLive wraps the body of a live-only push for other nodes, which hold the
-// same wrapping key (section 7), and UnwrapLive is the reverse.
+// same wrapping key (section 7).
 func (s *Service) WrapLive(id int64, body []byte) []byte {
 	return s.cfg.Wrapper.Wrap(nil, crt.LabelLive, binary.BigEndian.AppendUint64(nil, uint64(id)), body)
 }
@@ -62,4 +62,14 @@ func (s *Service) WrapLive(id int64, body []byte) []byte {
 // UnwrapLive is the reverse of [Service.WrapLive].
 func (s *Service) UnwrapLive(id int64, wrapped []byte) ([]byte, error) {
 	return s.cfg.Wrapper.Unwrap(crt.LabelLive, binary.BigEndian.AppendUint64(nil, uint64(id)), wrapped)
+}
+
+// WrapNotice wraps a notice for other nodes.
+func (s *Service) WrapNotice(notice []byte) []byte {
+	return s.cfg.Wrapper.Wrap(nil, crt.LabelNotice, nil, notice)
+}
+
+// UnwrapNotice is the reverse of [Service.WrapNotice].
+func (s *Service) UnwrapNotice(wrapped []byte) ([]byte, error) {
+	return s.cfg.Wrapper.Unwrap(crt.LabelNotice, nil, wrapped)
 }

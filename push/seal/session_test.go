@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -82,5 +83,26 @@ func TestTheLongestTextFitsASessionFrame(t *testing.T) {
 	s := sessionSealer{crt.NewSessionSender(crt.NameHash("", "ann"), nil, 1, [crt.KeySize]byte{1})}
 	if _, err := s.Seal(make([]byte, push.MaxSessionText), true); err != nil {
 		t.Error(err)
+	}
+}
+
+// What crosses to other nodes opens there as what it is, and as nothing else.
+func TestWhatCrossesToOtherNodesIsWrapped(t *testing.T) {
+	a, b, text := newService(t, 16, nil), newService(t, 16, nil), []byte("text")
+	live, notice := a.WrapLive(7, text), a.WrapNotice(text)
+	for name, open := range map[string]func() ([]byte, error){
+		"a body": func() ([]byte, error) { return b.UnwrapLive(7, live) }, "a notice": func() ([]byte, error) { return b.UnwrapNotice(notice) },
+	} {
+		if got, err := open(); err != nil || !bytes.Equal(got, text) {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	for name, open := range map[string]func() ([]byte, error){
+		"a body of another push": func() ([]byte, error) { return b.UnwrapLive(8, live) }, "a body as a notice": func() ([]byte, error) { return b.UnwrapNotice(live) },
+		"a notice as a body": func() ([]byte, error) { return b.UnwrapLive(0, notice) },
+	} {
+		if got, err := open(); err == nil {
+			t.Errorf("%s opens as %q", name, got)
+		}
 	}
 }

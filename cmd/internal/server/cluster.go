@@ -55,7 +55,7 @@ func (s *Server) clusterDeps() cluster.Deps {
 		Registered:   func(keys []push.ClientKey) { s.service.Registered(keys) },
 	}
 	if s.sealing != nil {
-		d.Wrap, d.Unwrap = s.sealing.WrapLive, s.sealing.UnwrapLive
+		d.Wrapping = s.sealing
 	}
 	return d
 }
