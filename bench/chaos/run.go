@@ -145,7 +145,7 @@ func (r *conductor) push(ctx context.Context) error {
 	for i, c := range r.Clients {
 		ids[i] = c.ID
 	}
-	var producing, breaking sync.WaitGroup
+	var producing sync.WaitGroup
 	defer producing.Wait()
 	for i := range r.Plan.Pushes {
 		log, err := r.journal.open(fmt.Sprintf("%s%d", producerLog, i+1))
@@ -156,18 +156,45 @@ func (r *conductor) push(ctx context.Context) error {
 		p := &producer{number: i + 1, plan: r.Plan, log: log, nodes: r.Nodes, clients: ids, key: r.APIKey, http: web, elapsed: r.journal.Elapsed}
 		producing.Go(func() { p.run(ctx) })
 	}
+	err := r.breakAll(ctx, cancel)
+	r.log.Add(Event{Kind: Healed})
+	producing.Wait()
+	return err
+}
+
+// breakAll has all faults begin and end. One that fails ends the run.
+func (r *conductor) breakAll(ctx context.Context, cancel func()) error {
+	var breaking sync.WaitGroup
 	errs := make([]error, len(r.Faults))
+	over := make([]chan struct{}, len(r.Faults)) // each closed by its fault
+	for i := range over {
+		over[i] = make(chan struct{})
+	}
 	for i, f := range r.Faults {
 		breaking.Go(func() {
+			defer close(over[i])
+			for _, j := range before(r.Faults, i) {
+				<-over[j]
+			}
 			if errs[i] = r.breakIt(ctx, f); errs[i] != nil {
 				cancel()
 			}
 		})
 	}
 	breaking.Wait()
-	r.log.Add(Event{Kind: Healed})
-	producing.Wait()
 	return errors.Join(errs...)
+}
+
+// before are the faults of the same target that are planned to be over when fault i
+// begins. It waits for them: on a busy machine a node may take longer to start than
+// the plan has it down, and a process that is not there yet can't be paused.
+func before(faults []Fault, i int) (all []int) {
+	for j, f := range faults {
+		if j != i && f.Target == faults[i].Target && f.At+f.Lasts <= faults[i].At {
+			all = append(all, j)
+		}
+	}
+	return all
 }
 
 // breakIt has one fault begin and end. It is healed even when ctx ends.
